@@ -1,0 +1,27 @@
+# What a person and CI call. Everything runs from .venv, which `make venv` builds.
+PY := .venv/bin/python
+SHELL := /bin/bash
+
+.PHONY: venv lint test demo bench
+
+venv: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	python3 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: venv
+	$(PY) -m pytest tests
+
+demo: venv
+	.venv/bin/synerdiff demo
+
+bench: venv
+	$(PY) -m benchmarks.fleet

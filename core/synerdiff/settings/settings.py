@@ -1,0 +1,105 @@
+"""Every setting, its default and what it means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from synerdiff.protocol import Limits
+from synerdiff.protocol.errors import SettingsError
+
+PREFIX = "SYNERDIFF_"
+SHIPPED_MODEL = "tiny-emoji"
+
+
+class Settings(BaseSettings):
+    """The settings of every service; seconds and bytes throughout.
+
+    Caps on a job's fields are set with two underscores: ``SYNERDIFF_LIMITS__MAX_STEPS=80``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True)
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", description="Redis that holds the ledger and Celery's queues"
+    )
+    allow_unsafe_redis: bool = Field(default=False, description="accept a Redis whose maxmemory-policy may evict jobs")
+
+    s3_endpoint: str | None = Field(default=None, description="S3-compatible endpoint; empty means AWS")
+    s3_bucket: str = Field(default="synerdiff", description="bucket that images are stored in")
+    s3_access_key: str | None = Field(default=None, description="empty: the default AWS credential chain")
+    s3_secret_key: SecretStr | None = Field(default=None, description="the access key's secret")
+    s3_region: str = Field(default="us-east-1", description="region that requests are signed for")
+    s3_prefix: str = Field(default="images/", description="what every object key starts with")
+    presign_expiry_s: float = Field(default=3600.0, gt=0, le=604_800, description="how long a presigned URL works")
+
+    model: str = Field(default=SHIPPED_MODEL, min_length=1, description="the model's name in the catalogue")
+    model_path: str | None = Field(
+        default=None, description="directory or hub id of its weights; empty: the shipped model"
+    )
+    model_revision: str | None = Field(default=None, description="pinned revision of a hub id")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(default=0, ge=0, description="torch threads of an engine; 0 chooses")
+    executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")
+    capacity: int = Field(default=16, ge=1, le=4096, description="jobs one worker holds at a time")
+    max_rows: int = Field(default=0, ge=0, description="cap on UNet rows in a call; 0 chooses from the profile")
+
+    worker_name: str | None = Field(default=None, description="empty: host name and process id")
+    lease_s: float = Field(default=10.0, ge=1.0, description="how long a claim holds without progress being reported")
+    grace_s: float = Field(default=30.0, ge=0.0, description="how long a stopping worker may go on finishing jobs")
+    worker_ttl_s: float = Field(default=10.0, ge=1.0, description="how long a silent worker counts as alive")
+    upload_threads: int = Field(default=4, ge=1)
+    upload_queue_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="images waiting for S3 before admission stops"
+    )
+
+    tick_s: float = Field(default=1.0, gt=0, description="the scheduler's period")
+    max_queue: int = Field(default=200_000, ge=1, description="open jobs in a pool past which submits are refused")
+    max_attempts: int = Field(default=3, ge=1)
+    result_ttl_s: float = Field(default=86_400.0, gt=0, description="how long finished records are kept")
+    dead_ttl_s: float = Field(default=14 * 86_400.0, gt=0, description="how long dead records are kept")
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8000, ge=0, le=65_535)
+    api_keys: str = Field(
+        default="", description="tenant:key pairs, comma-separated; empty: no keys needed, one tenant"
+    )
+    flower_host: str = "127.0.0.1"
+    flower_port: int = Field(default=5555, ge=0, le=65_535)
+    flower_basic_auth: SecretStr | None = Field(default=None, description="user:password for Flower")
+
+    cache_dir: str = Field(default="~/.cache/synerdiff", description="profiles and downloaded weights")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "console"
+
+    limits: Limits = Limits()
+
+
+def _sentence(error: ValidationError) -> str:
+    item = error.errors(include_url=False)[0]
+    name = PREFIX + "__".join(str(part) for part in item["loc"]).upper()
+    secret = any(word in name for word in ("KEY", "SECRET", "AUTH", "URL"))
+    value = "" if secret else f"; got {item.get('input')!r}"
+    message = item["msg"]
+    return f"{name}: {message[0].lower()}{message[1:]}{value}"
+
+
+def load(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings from the environment, with ``overrides`` (options of a command) on top.
+
+    Raises :class:`SettingsError` with a sentence that names the variable.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in os.environ:
+        stem = name.split("__")[0]
+        if name.startswith(PREFIX) and stem not in known and not name.startswith(f"{PREFIX}TEST_"):
+            raise SettingsError(f"{name} is not a setting; see `synerdiff doctor --settings` for the list", field=name)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
