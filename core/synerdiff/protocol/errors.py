@@ -7,6 +7,7 @@ maps to one HTTP status. Its message is one sentence for a person.
     ├── InvalidJob              422  a field is wrong; ``errors`` lists every field
     │   └── UnknownModel        422  the catalogue has no such model
     ├── JobNotFound             404
+    ├── ObjectNotFound          404  the store has no such object
     ├── IdempotencyConflict     409  the key or id was used with other fields
     ├── WrongState              409  the job's state does not allow this
     ├── Overloaded              429  queue or quota is full; ``retry_after_s``
@@ -99,6 +100,13 @@ class JobNotFound(SynerDiffError):
     """No record has this id (or it is past its keeping time, or another tenant's)."""
 
     code = "job_not_found"
+    http_status = 404
+
+
+class ObjectNotFound(SynerDiffError):
+    """The store has no object of this key: it was deleted, or never stored."""
+
+    code = "object_not_found"
     http_status = 404
 
 

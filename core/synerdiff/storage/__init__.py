@@ -1,0 +1,22 @@
+"""Images in an S3-compatible store: keys, encoding with the receipt inside, conditional writes, presigned URLs.
+
+Importing this package is cheap: boto3 and Pillow are imported where they are first used.
+"""
+
+from synerdiff.storage.config import StoreConfig
+from synerdiff.storage.embedded import Embedded, read_embedded, read_receipt
+from synerdiff.storage.encode import encode_image
+from synerdiff.storage.keys import content_type, image_key
+from synerdiff.storage.store import Store, Stored
+
+__all__ = [
+    "Embedded",
+    "Store",
+    "StoreConfig",
+    "Stored",
+    "content_type",
+    "encode_image",
+    "image_key",
+    "read_embedded",
+    "read_receipt",
+]
