@@ -1,0 +1,26 @@
+"""Helpers that tests share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+POLL_S = 0.02
+
+
+def wait_until(condition: Callable[[], Found], timeout_s: float = 30.0, *, what: str = "the condition") -> Found:
+    """Call ``condition`` until it returns something true, and return that.
+
+    Raises :class:`AssertionError` naming ``what`` was waited for when ``timeout_s`` seconds pass first.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {timeout_s:g} s; last seen: {found!r}")
+        time.sleep(POLL_S)
