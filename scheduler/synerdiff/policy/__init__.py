@@ -1,0 +1,27 @@
+"""Policy: cost model, planner, controller, skip allowance and simulator. Pure: standard library and numpy."""
+
+from synerdiff.policy.errors import PolicyError
+from synerdiff.policy.plan import Action, Plan, PlanTable, PlanView, allows_skip, default_plan
+from synerdiff.policy.profile import Granularity, Pairs, Profile, SkipShare, parse_profile, profile_document
+from synerdiff.policy.wire import parse_plan, parse_table, plan_head, plan_view, table_document
+
+__all__ = [
+    "Action",
+    "Granularity",
+    "Pairs",
+    "Plan",
+    "PlanTable",
+    "PlanView",
+    "PolicyError",
+    "Profile",
+    "SkipShare",
+    "allows_skip",
+    "default_plan",
+    "parse_plan",
+    "parse_profile",
+    "parse_table",
+    "plan_head",
+    "plan_view",
+    "profile_document",
+    "table_document",
+]
