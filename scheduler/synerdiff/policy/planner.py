@@ -1,0 +1,98 @@
+"""The threshold-aware planner: from a profile, a theta and a skip threshold to a plan with its table."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from synerdiff.policy.batch import batch_cap
+from synerdiff.policy.cost import CostModel
+from synerdiff.policy.plan import Plan, PlanTable, PlanView, check_theta
+from synerdiff.policy.profile import Profile
+from synerdiff.policy.table import auto_prices, build_table
+from synerdiff.policy.threshold import Curve, price_cap, sustain_curve
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What the planner derives from a profile once: its cost model, batch cap and price curve."""
+
+    cost: CostModel
+    batch_cap: int
+    curve: Curve
+
+    @property
+    def lone_job_s(self) -> float:
+        """Seconds of the usual job when it is alone: the controller's unit."""
+        profile = self.cost.profile
+        unet = float(self.cost.unet_of(1)) * profile.steps
+        return profile.encode_s + profile.admit_s + unet + self.cost.decode_s
+
+
+class Planner:
+    """Builds plans, keeping what depends on the profile alone; the oldest tables go first.
+
+    ``max_active`` and ``max_waiting`` bound the tables; a batch cap beyond ``max_active`` widens them.
+    """
+
+    def __init__(self, *, max_active: int = 32, max_waiting: int = 32, kept: int = 64) -> None:
+        self.max_active = max_active
+        self.max_waiting = max_waiting
+        self._kept = kept
+        self._ratings: OrderedDict[Hashable, Ratings] = OrderedDict()
+        self._tables: OrderedDict[Hashable, PlanTable] = OrderedDict()
+
+    def ratings(self, profile: Profile, capacity: int | None = None) -> Ratings:
+        """Cost model, batch cap (at most ``capacity``) and price curve of a profile."""
+        key = (profile.figures_hash, capacity)
+        if key not in self._ratings:
+            cost = CostModel(profile)
+            cap = min(batch_cap(cost), capacity or self.max_active * 2)
+            self._keep(self._ratings, key, Ratings(cost, cap, sustain_curve(cost, cap, self.max_waiting)))
+        return self._ratings[key]
+
+    def table(self, ratings: Ratings, price: float | None) -> PlanTable:
+        """The table for a price; ``None`` prices each number of active samples by the jobs it delays."""
+        key = (ratings.cost.profile.figures_hash, ratings.batch_cap, price)
+        if key not in self._tables:
+            most = max(self.max_active, ratings.batch_cap)
+            asked = auto_prices(most, price_cap(ratings.batch_cap)) if price is None else price
+            table = build_table(ratings.cost, asked, max_active=most, max_waiting=self.max_waiting)
+            self._keep(self._tables, key, table)
+        return self._tables[key]
+
+    def plan(
+        self,
+        profile: Profile,
+        *,
+        theta: float | None,
+        version: int,
+        skip_above: int,
+        capacity: int | None = None,
+        reprofile: bool = False,
+    ) -> PlanView:
+        """The plan that sustains ``theta`` of the best sustainable rate (``None``: ``theta: auto``)."""
+        check_theta(theta)
+        ratings = self.ratings(profile, capacity)
+        price = None if theta is None else ratings.curve.price_for(theta)
+        table = self.table(ratings, price)
+        plan = Plan(
+            version=version,
+            profile_id=profile.profile_id,
+            batch_cap=ratings.batch_cap,
+            skip_above=skip_above,
+            table_hash=table.table_hash,
+            theta=theta,
+            price=price,
+            reprofile=reprofile,
+        )
+        return PlanView(plan, table)
+
+    def _keep(self, cache: OrderedDict[Hashable, Value], key: Hashable, value: Value) -> None:
+        cache[key] = value
+        while len(cache) > self._kept:
+            cache.popitem(last=False)
