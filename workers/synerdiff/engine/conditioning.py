@@ -1,0 +1,102 @@
+"""What the rows of a batch are conditioned on, assembled once for a membership and kept for its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.sample import Sample
+from synerdiff.engine.text import Embedding
+
+_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The layout of one UNet call over ``count`` rows.
+
+    The first ``unconditional`` rows belong to the members at ``positions`` (``index`` is the same as a tensor,
+    None when that is every member in order); one conditional row for each member follows. ``context`` is
+    ``[count, tokens, width]``, ``options`` the UNet's other inputs.
+    """
+
+    positions: tuple[int, ...]
+    index: Tensor | None
+    context: Tensor
+    options: dict[str, Any]
+
+    @property
+    def unconditional(self) -> int:
+        """Number of unconditional rows."""
+        return len(self.positions)
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int(self.context.shape[0])
+
+
+class Conditions:
+    """The members' embeddings and guidance scales; layouts are cached by which members skip."""
+
+    def __init__(self, members: Sequence[Sample], model: LoadedModel) -> None:
+        self._members = members
+        self._model = model
+        self._layouts: dict[frozenset[int], Rows] = {}
+        scales = [sample.request.guidance_scale for sample in members]
+        self.scale = torch.tensor(scales, device=model.device, dtype=torch.float32).view(-1, 1, 1, 1)
+
+    def rows(self, skipping: frozenset[int]) -> Rows:
+        """The layout in which the guided members at positions ``skipping`` run no unconditional row."""
+        if skipping not in self._layouts:
+            if len(self._layouts) >= _KEPT:
+                self._layouts.pop(next(iter(self._layouts)))
+            self._layouts[skipping] = self._layout(skipping)
+        return self._layouts[skipping]
+
+    def _layout(self, skipping: frozenset[int]) -> Rows:
+        positions = tuple(
+            position
+            for position, sample in enumerate(self._members)
+            if sample.conditioning.negative is not None and position not in skipping
+        )
+        every = len(positions) == len(self._members)
+        index = None if every else torch.tensor(positions, device=self._model.device, dtype=torch.long)
+        negatives = [_negative(self._members[position]) for position in positions]
+        rows = [*negatives, *(sample.conditioning.positive for sample in self._members)]
+        samples = [*(self._members[position] for position in positions), *self._members]
+        context = torch.stack([row.context for row in rows]).to(self._members[0].shape.dtype)
+        return Rows(positions, index, context, self._options(rows, samples))
+
+    def _options(self, rows: Sequence[Embedding], samples: Sequence[Sample]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if rows[0].pooled is not None:
+            pooled = torch.stack([row.pooled for row in rows if row.pooled is not None])
+            sizes = [(sample.request.height, sample.request.width) for sample in samples]
+            time_ids = torch.tensor([[*size, 0, 0, *size] for size in sizes], dtype=pooled.dtype)
+            options["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": time_ids.to(pooled.device)}
+        width = self._model.guidance_width
+        if width is not None:
+            scales = torch.tensor([sample.request.guidance_scale - 1 for sample in samples])
+            options["timestep_cond"] = guidance_embedding(scales, width).to(self._model.device, samples[0].shape.dtype)
+        return options
+
+
+def _negative(sample: Sample) -> Embedding:
+    assert sample.conditioning.negative is not None
+    return sample.conditioning.negative
+
+
+def guidance_embedding(scales: Tensor, width: int) -> Tensor:
+    """Sinusoidal embedding ``[N, width]`` of guidance scales minus one, as distilled models expect it (LCM)."""
+    half = width // 2
+    rate = torch.log(torch.tensor(10000.0)) / (half - 1)
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -rate)
+    angles = (scales * 1000.0).to(torch.float32)[:, None] * frequencies[None, :]
+    embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    return torch.nn.functional.pad(embedding, (0, 1)) if width % 2 else embedding

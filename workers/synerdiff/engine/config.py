@@ -1,0 +1,26 @@
+"""What an engine may use: values that its owner decides, fixed for its life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Limits of one engine.
+
+    ``capacity`` caps the images it holds in any phase, ``max_rows`` the UNet rows of one call (0: no cap of its
+    own; the plan's batch cap and memory still hold). ``decode_queue_bytes`` bounds the images that wait for
+    their pixels, counted as decoded float32; past it nothing is admitted. ``embedding_cache`` counts texts.
+    ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
+    ``float_images`` makes events carry float32 pixels in [0, 1] instead of uint8.
+    """
+
+    capacity: int = 16
+    max_rows: int = 0
+    decode_queue_bytes: int = 512 * 2**20
+    embedding_cache: int = 256
+    long_prompts: Literal["refuse", "chunk"] = "refuse"
+    executor: Literal["auto", "serial", "threads", "streams"] = "auto"
+    float_images: bool = False

@@ -1,0 +1,76 @@
+"""One UNet call for a batch: rows in, guided prediction out, whatever does not fit in memory told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synerdiff.engine.batch import Batch, Inputs
+from synerdiff.engine.memory import RowLimits, run_in_pieces
+from synerdiff.engine.model import LoadedModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The UNet's float32 answer: ``unconditional`` ``[U, C, h, w]`` for the layout's positions, ``conditional``
+    ``[N, C, h, w]`` for every member, and the positions of members that do not fit in memory even alone."""
+
+    unconditional: Tensor
+    conditional: Tensor
+    unfit: frozenset[int]
+
+
+def call_unet(model: LoadedModel, batch: Batch, inputs: Inputs, limits: RowLimits, shape: object) -> Prediction:
+    """Run the UNet over the rows, in one call if they fit; ``limits`` learns by ``shape`` what does.
+
+    Raises ``torch.OutOfMemoryError`` if not one row fits.
+    """
+    unet = model.unet_in(batch.dtype)
+    count, layout = inputs.rows.count, inputs.rows
+
+    def call(start: int, stop: int) -> Tensor:
+        whole = stop - start == count
+        options = layout.options if whole else _cut(layout.options, start, stop)
+        output: Tensor = unet(
+            inputs.latents[start:stop],
+            inputs.timesteps[start:stop],
+            encoder_hidden_states=layout.context[start:stop],
+            return_dict=False,
+            **options,
+        )[0]
+        return output
+
+    output, failed = run_in_pieces(call, count, shape, limits)
+    split = layout.unconditional
+    unfit = frozenset(layout.positions[row] if row < split else row - split for row in failed)
+    output = output.float()
+    return Prediction(output[:split], output[split:], unfit)
+
+
+def guide(batch: Batch, inputs: Inputs, prediction: Prediction) -> Tensor:
+    """Classifier-free guidance for the members with an unconditional row; the others keep their prediction."""
+    layout, conditional = inputs.rows, prediction.conditional
+    if not layout.unconditional:
+        return conditional
+    if layout.index is None:
+        return _combine(prediction.unconditional, conditional, batch.conditions.scale)
+    index = layout.index
+    guided = _combine(prediction.unconditional, conditional[index], batch.conditions.scale[index])
+    return conditional.index_copy(0, index, guided)
+
+
+def _combine(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:
+    return unconditional + scale * (conditional - unconditional)
+
+
+def _cut(options: dict[str, object], start: int, stop: int) -> dict[str, object]:
+    """The same rows of every further input of the UNet."""
+
+    def cut(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: cut(inner) for name, inner in value.items()}
+        return value[start:stop] if isinstance(value, torch.Tensor) else value
+
+    return {name: cut(value) for name, value in options.items()}

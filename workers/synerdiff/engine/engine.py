@@ -1,0 +1,327 @@
+"""The engine loop: admit, then plan a slot, run it, retire what finished.
+
+A slot is one UNet call over one shape group (or none) and some decode chunks beside it. Images join and
+leave between any two slots, and what happens to one of them never touches its neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from synerdiff.engine.admission import AdmissionQueue, Pending, check
+from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.decoding import DecodeQueue, Waiting
+from synerdiff.engine.denoise import call_unet, guide
+from synerdiff.engine.groups import Group, Groups
+from synerdiff.engine.image import pixels_of
+from synerdiff.engine.jobs import Jobs
+from synerdiff.engine.memory import RowLimits, is_out_of_memory
+from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.sample import Sample, start
+from synerdiff.engine.shape import Shape
+from synerdiff.engine.text import TextEncoder
+from synerdiff.engine.types import Admitted, Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
+from synerdiff.policy import Action, PlanView, default_plan
+from synerdiff.protocol.errors import ErrorInfo, InvalidJob, NonFiniteImage, OutOfMemory, SynerDiffError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """What one slot runs: the group that steps (None: the UNet rests) and the decode work."""
+
+    group: Group | None
+    decodes: list[Callable[[], int]]
+
+
+@dataclass(slots=True)
+class Ran:
+    """What a slot did: rows of the UNet call, decode chunks, seconds of each, members that had no memory."""
+
+    rows: int = 0
+    chunks: int = 0
+    unet_s: float = 0.0
+    vae_s: float = 0.0
+    unfit: frozenset[int] = frozenset()
+
+
+class Engine:
+    """Step-level continuous batching of one model on one device. Use it from one thread.
+
+    ``plan`` decides each slot; without one every decode runs alone and at once and ``config.capacity`` caps the
+    batch.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        config: EngineConfig | None = None,
+        plan: PlanView | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.model = model
+        self.config = config or EngineConfig()
+        self._plan = plan or default_plan(self.config.capacity)
+        self._clock = clock
+        self._text = TextEncoder(
+            model, cache_size=self.config.embedding_cache, chunk_long=self.config.long_prompts == "chunk"
+        )
+        self._queue = AdmissionQueue()
+        self._groups = Groups()
+        self._decodes = DecodeQueue(model, clock)
+        self._limits = RowLimits()
+        self._jobs = Jobs()
+
+    @property
+    def active(self) -> int:
+        """Images that are being denoised."""
+        return len(self._groups)
+
+    @property
+    def waiting(self) -> int:
+        """Images that have not joined the batch yet."""
+        return len(self._queue)
+
+    @property
+    def decoding(self) -> int:
+        """Images that are denoised and wait for their pixels."""
+        return len(self._decodes)
+
+    @property
+    def free(self) -> int:
+        """Images that may still be admitted."""
+        return max(0, self.config.capacity - self.active - self.waiting - self.decoding)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.active or self.waiting or self.decoding)
+
+    def admit(self, request: Request) -> None:
+        """Queue a job; its texts are encoded and its noise is drawn when its images join.
+
+        What is wrong with it comes as a :class:`JobFailed` event. A job id that the engine holds already is
+        ignored.
+        """
+        if request.job_id not in self._jobs:
+            self._jobs.add(request)
+            self._queue.add(request)
+
+    def cancel(self, job_id: str) -> None:
+        """Drop a job wherever it is; no event will name it any more."""
+        self._queue.remove(job_id)
+        self._groups.remove(lambda sample: sample.job_id == job_id)
+        self._decodes.remove(lambda sample: sample.job_id == job_id)
+        self._jobs.forget(job_id)
+
+    def set_plan(self, plan: PlanView) -> None:
+        """Follow another plan from the next slot on."""
+        self._plan = plan
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """Admit what fits, run one slot, and return what happened; empty only when idle."""
+        events = self._admit()
+        if not (self.active or self.decoding):
+            return events
+        begun = self._clock()
+        slot = self._plan_slot()
+        ran = self._run_slot(slot)
+        if slot.group is not None:
+            events += self._retire_samples(slot.group, ran)
+        events += self._retire_images()
+        events.append(self._report(ran, self._clock() - begun))
+        return events
+
+    # Admission
+
+    def _admit(self) -> list[Event]:
+        events: list[Event] = []
+        full: set[Shape] = set()
+        for pending in self._queue:
+            if self._decodes.bytes >= self.config.decode_queue_bytes:
+                break
+            try:
+                events += self._admit_images(pending, full)
+            except InvalidJob as error:
+                events.append(self._fail(pending.request.job_id, error.info))
+        self._queue.drop_empty()
+        return events
+
+    def _admit_images(self, pending: Pending, full: set[Shape]) -> list[Event]:
+        """Let the images of one request join until its group is full; later ones of that shape wait behind it."""
+        shape = self._shape_of(pending)
+        events: list[Event] = []
+        while pending.left and shape not in full:
+            if not self._has_room(shape, pending.request):
+                full.add(shape)
+                break
+            self._join(pending, shape)
+            if not pending.announced:
+                pending.announced = True
+                events.append(Admitted(pending.request.job_id, pending.encode_s))
+        return events
+
+    def _shape_of(self, pending: Pending) -> Shape:
+        request = pending.request
+        if pending.table is None:
+            check(request, self.model)
+            pending.table = self.model.tables.get(request.sampler, request.steps)
+            pending.chunks = self._text.chunk_count(
+                request.prompt, request.negative_prompt, guided=self._guided(request)
+            )
+        scale = self.model.entry.latent_multiple
+        return Shape(request.height // scale, request.width // scale, pending.chunks, self.model.dtype)
+
+    def _guided(self, request: Request) -> bool:
+        """Whether a full step takes an unconditional row: as the pipelines decide it."""
+        return request.guidance_scale > 1 and self.model.guidance_width is None
+
+    def _has_room(self, shape: Shape, request: Request) -> bool:
+        group = self._groups.get(shape)
+        if group is None:
+            return True
+        rows = group.rows + (2 if self._guided(request) else 1)
+        fits_memory = rows <= (self._limits.limit(shape) or rows)
+        return len(group.samples) < self._plan.batch_cap and rows <= (self.config.max_rows or rows) and fits_memory
+
+    def _join(self, pending: Pending, shape: Shape) -> None:
+        request, begun = pending.request, self._clock()
+        if pending.conditioning is None:
+            pending.conditioning = self._text.encode(
+                request.prompt, request.negative_prompt, guided=self._guided(request)
+            )
+            pending.encode_s = self._clock() - begun
+        assert pending.table is not None
+        sample = start(request, pending.next_index, pending.table, pending.conditioning, self.model, shape)
+        sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
+        pending.next_index += 1
+        self._groups.add(shape, sample)
+        self._jobs.joined(sample)
+
+    # Plan
+
+    def _plan_slot(self) -> Slot:
+        group, table = self._groups.next(), self._plan.table
+        waiting = self._decodes.chunks_left(table)
+        rows = 0 if group is None else group.rows
+        action = table.action_for_rows(rows, waiting)
+        steps = action.run_unet and group is not None
+        if not steps and not (action.chunks and waiting):
+            steps = group is not None
+            action = Action(steps, action.granularity, 0 if steps else table.chunks_per_decode)
+        return Slot(group if steps else None, self._decodes.work(action, table))
+
+    # Run
+
+    def _run_slot(self, slot: Slot) -> Ran:
+        ran = Ran()
+        if slot.group is not None:
+            begun = self._clock()
+            ran.rows, ran.unfit = self._step_group(slot.group)
+            ran.unet_s = self._clock() - begun
+        begun = self._clock()
+        ran.chunks = sum(run() for run in slot.decodes)
+        ran.vae_s = self._clock() - begun
+        return ran
+
+    def _step_group(self, group: Group) -> tuple[int, frozenset[int]]:
+        """One denoising step of every sample of the group; returns rows run and the members without memory."""
+        self._groups.took_turn(group)
+        batch = group.batch(self.model)
+        inputs = batch.inputs()
+        try:
+            prediction = call_unet(self.model, batch, inputs, self._limits, group.shape)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return 0, frozenset(range(len(batch)))
+        batch.advance(guide(batch, inputs, prediction))
+        for sample in batch.members:
+            sample.rows_run += sample.rows
+            sample.call_rows += inputs.rows.count
+        return inputs.rows.count, prediction.unfit
+
+    # Retire
+
+    def _retire_samples(self, group: Group, ran: Ran) -> list[Event]:
+        """Report progress, fail what had no memory, and hand what is denoised to the decode queue."""
+        members = group.batch(self.model).members
+        unfit = {members[position].job_id: members[position] for position in ran.unfit}
+        events: list[Event] = [*self._jobs.news(members)]
+        if unfit or any(sample.done for sample in members):
+            for sample in self._groups.remove(lambda sample: sample.done and sample.job_id not in unfit):
+                events += self._denoised(sample)
+        events += [self._fail(job_id, _no_memory(sample)) for job_id, sample in unfit.items()]
+        return events
+
+    def _denoised(self, sample: Sample) -> list[Event]:
+        if bool(torch.isfinite(sample.latents).all()):
+            sample.denoised_at = self._clock()
+            self._decodes.push(sample)
+            return []
+        if sample.shape.dtype != torch.float32:
+            self._start_over(sample)
+            return []
+        error = NonFiniteImage("the denoised latents have values that are not finite, in single precision too")
+        return [self._fail(sample.job_id, error.info)]
+
+    def _start_over(self, sample: Sample) -> None:
+        """Denoise a sample once more from its own noise, in float32."""
+        shape = sample.shape.in_float32()
+        again = start(sample.request, sample.index, sample.table, sample.conditioning, self.model, shape)
+        again.encode_s, again.admitted_at = sample.encode_s, sample.admitted_at
+        self._groups.add(shape, again)
+        self._jobs.joined(again)
+
+    def _retire_images(self) -> list[Event]:
+        events: list[Event] = []
+        for waiting in self._decodes.pop_done():
+            job_id = waiting.sample.job_id
+            if job_id not in self._jobs:
+                continue
+            try:
+                events.append(self._image_ready(waiting))
+            except SynerDiffError as error:
+                events.append(self._fail(job_id, error.info))
+                continue
+            self._jobs.image_done(job_id)
+        return events
+
+    def _image_ready(self, waiting: Waiting) -> ImageReady:
+        sample = waiting.sample
+        pixels = pixels_of(self._decodes.image(waiting), as_float=self.config.float_images)
+        timings = ImageTimings(
+            encode=sample.encode_s,
+            denoise=sample.denoised_at - sample.admitted_at,
+            decode_wait=sample.decode_started_at - sample.denoised_at,
+            decode=self._clock() - sample.decode_started_at,
+        )
+        chunks = 0 if waiting.decode is None else waiting.decode.chunks
+        receipt = sample.receipt(chunks, self._plan.version)
+        return ImageReady(sample.job_id, sample.index, sample.seed, pixels, timings, receipt)
+
+    def _fail(self, job_id: str, error: ErrorInfo) -> JobFailed:
+        self.cancel(job_id)
+        return JobFailed(job_id, error)
+
+    def _report(self, ran: Ran, measured_s: float) -> SlotReport:
+        return SlotReport(
+            predicted_s=0.0,
+            measured_s=measured_s,
+            rows=ran.rows,
+            chunks=ran.chunks,
+            active=self.active,
+            waiting=self.decoding,
+            unet_s=ran.unet_s,
+            vae_s=ran.vae_s,
+        )
+
+
+def _no_memory(sample: Sample) -> ErrorInfo:
+    size = f"{sample.request.width}x{sample.request.height}"
+    return OutOfMemory(f"one {size} image does not fit in the memory of the device even alone").info

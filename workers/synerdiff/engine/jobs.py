@@ -1,0 +1,67 @@
+"""The jobs inside the engine: which of their images are where, and how far the slowest one is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from synerdiff.engine.sample import Sample
+from synerdiff.engine.types import Request, Stepped
+
+
+@dataclass(slots=True, eq=False)
+class JobProgress:
+    """One job's images that have joined so far, and what was last reported."""
+
+    request: Request
+    samples: list[Sample] = field(default_factory=list)
+    images_left: int = 0
+    reported: int = 0
+
+    def news(self) -> Stepped | None:
+        """An event if the slowest image has taken a step since the last one."""
+        if len(self.samples) < self.request.n:
+            return None
+        step = min(sample.step for sample in self.samples)
+        if step <= self.reported:
+            return None
+        self.reported = step
+        return Stepped(self.request.job_id, step, self.samples[0].table.steps)
+
+
+class Jobs:
+    """Every job that the engine holds in any phase."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, JobProgress] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._jobs
+
+    def add(self, request: Request) -> None:
+        """Begin to follow a job."""
+        self._jobs[request.job_id] = JobProgress(request, images_left=request.n)
+
+    def joined(self, sample: Sample) -> None:
+        """Note that an image is in the batch (again, where it starts over)."""
+        job = self._jobs[sample.job_id]
+        job.samples = [known for known in job.samples if known.index != sample.index] + [sample]
+
+    def image_done(self, job_id: str) -> None:
+        """Note that an image is decoded; with the last one the job is forgotten."""
+        job = self._jobs[job_id]
+        job.images_left -= 1
+        if job.images_left == 0:
+            del self._jobs[job_id]
+
+    def forget(self, job_id: str) -> None:
+        """Stop following a job that failed or was cancelled."""
+        self._jobs.pop(job_id, None)
+
+    def news(self, samples: list[Sample]) -> list[Stepped]:
+        """Progress of the jobs whose samples have just stepped."""
+        jobs = dict.fromkeys(sample.job_id for sample in samples)
+        found = [self._jobs[job_id].news() for job_id in jobs if job_id in self._jobs]
+        return [event for event in found if event is not None]

@@ -1,0 +1,169 @@
+"""A checkpoint loaded onto one device: the modules, what the catalogue says of it, and its noise tables."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from synerdiff.engine.checkpoint import Checkpoint, inspect
+from synerdiff.engine.components import load_component, load_tokenizer
+from synerdiff.engine.schedule import Tables
+from synerdiff.protocol import ModelEntry, pool_of
+from synerdiff.protocol.errors import ModelError
+from synerdiff.protocol.job import SAMPLERS
+
+SHIPPED_NAME = "tiny-emoji"
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """One model on one device, ready for the engine.
+
+    ``family`` is ``sd1``, ``sd2``, ``sdxl`` or ``lcm``. ``dtype`` is what the UNet and text encoders run in;
+    the VAE runs in ``vae_dtype``, which is float32 for a VAE that asks for it (``force_upcast``).
+    ``text_encoders`` and ``tokenizers`` are in the order in which their embeddings are joined.
+    ``guidance_width`` is the width of a distilled model's guidance embedding, None where guidance is two rows.
+    ``zero_empty_negative``: an empty negative prompt means zeros, not the embedding of "".
+    """
+
+    name: str
+    family: str
+    unet: nn.Module
+    vae: nn.Module
+    text_encoders: tuple[nn.Module, ...]
+    tokenizers: tuple[Any, ...]
+    tables: Tables
+    entry: ModelEntry
+    model_hash: str
+    device: torch.device
+    dtype: torch.dtype
+    vae_dtype: torch.dtype
+    latent_channels: int = 4
+    guidance_width: int | None = None
+    zero_empty_negative: bool = False
+    _float32_unet: nn.Module | None = field(default=None, repr=False)
+
+    def unet_in(self, dtype: torch.dtype) -> nn.Module:
+        """The UNet in ``dtype``: its own, or a float32 copy that is made when first needed and kept."""
+        if dtype == self.dtype:
+            return self.unet
+        if self._float32_unet is None:
+            self._float32_unet = copy.deepcopy(self.unet).to(dtype)
+        return self._float32_unet
+
+
+def shipped_path() -> Path:
+    """Directory of the checkpoint that comes with the package."""
+    return Path(__file__).parent / "shipped" / SHIPPED_NAME
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device. Raises :class:`ModelError`."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ModelError(f"device must be auto, cpu, cuda or cuda:N; got {device!r}") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device is {device}, but this machine has no usable CUDA device")
+    return chosen
+
+
+def _family(checkpoint: Checkpoint) -> str:
+    if checkpoint.configs["unet"].get("time_cond_proj_dim") is not None:
+        return "lcm"
+    if checkpoint.kind == "sdxl":
+        return "sdxl"
+    return "sd2" if checkpoint.configs["unet"].get("use_linear_projection") else "sd1"
+
+
+def _schedule_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The scheduler config with the changes that ``StableDiffusionPipeline`` makes to it without a word."""
+    config = checkpoint.configs["scheduler"]
+    return config if checkpoint.kind == "sdxl" else {**config, "steps_offset": 1, "clip_sample": False}
+
+
+def _entry(checkpoint: Checkpoint, name: str, family: str, model_hash: str) -> ModelEntry:
+    unet, vae = checkpoint.configs["unet"], checkpoint.configs["vae"]
+    multiple = 2 ** (len(vae.get("block_out_channels", [0])) - 1)
+    sample_size = unet.get("sample_size") or 64
+    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
+    return ModelEntry(
+        name=name,
+        pool=pool_of(name),
+        family=family,
+        default_width=width * multiple,
+        default_height=height * multiple,
+        latent_multiple=multiple,
+        samplers=("lcm",) if family == "lcm" else SAMPLERS,
+        guidance=family != "lcm",
+        model_hash=model_hash,
+    )
+
+
+def _resolve(path: str | Path | None, revision: str | None) -> Path:
+    """A local directory, the shipped model, or a hub repository at a pinned revision."""
+    if path is None:
+        return shipped_path()
+    local = Path(path).expanduser()
+    if local.exists() or isinstance(path, Path) or path.count("/") != 1 or path.startswith((".", "/", "~")):
+        return local
+    if not revision:
+        raise ModelError(f"{path} is no directory here, and as a hub id it needs a pinned revision (a commit hash)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.txt", "*.safetensors"]
+        return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+    except Exception as error:
+        raise ModelError(f"{path} at revision {revision} cannot be fetched from the hub: {error}") from error
+
+
+def load_model(
+    path: str | Path | None,
+    *,
+    name: str = SHIPPED_NAME,
+    device: str = "auto",
+    revision: str | None = None,
+    threads: int = 0,
+) -> LoadedModel:
+    """Load a checkpoint: a local directory, a hub id with its pinned ``revision``, or None for the shipped one.
+
+    Everything is float32 on the CPU and float16 on CUDA, where the VAE stays in float32 if its config asks
+    for that. ``threads`` > 0 sets torch's threads for the calling thread. Raises :class:`ModelError` with a
+    sentence that names the file and what is wrong with it.
+    """
+    target = choose_device(device)
+    if threads > 0:
+        torch.set_num_threads(threads)
+    checkpoint = inspect(_resolve(path, revision))
+    dtype = torch.float16 if target.type == "cuda" else torch.float32
+    vae_dtype = torch.float32 if checkpoint.configs["vae"].get("force_upcast") else dtype
+    encoders = [part for part in ("text_encoder", "text_encoder_2") if part in checkpoint.configs]
+    family, model_hash = _family(checkpoint), checkpoint.hash()
+    return LoadedModel(
+        name=name,
+        family=family,
+        unet=load_component(checkpoint, "unet", target, dtype),
+        vae=load_component(checkpoint, "vae", target, vae_dtype),
+        text_encoders=tuple(load_component(checkpoint, part, target, dtype) for part in encoders),
+        tokenizers=tuple(
+            load_tokenizer(checkpoint.path / part.replace("text_encoder", "tokenizer")) for part in encoders
+        ),
+        tables=Tables(_schedule_config(checkpoint)),
+        entry=_entry(checkpoint, name, family, model_hash),
+        model_hash=model_hash,
+        device=target,
+        dtype=dtype,
+        vae_dtype=vae_dtype,
+        latent_channels=checkpoint.configs["unet"].get("in_channels", 4),
+        guidance_width=checkpoint.configs["unet"].get("time_cond_proj_dim"),
+        zero_empty_negative=bool(checkpoint.kind == "sdxl" and checkpoint.index.get("force_zeros_for_empty_prompt")),
+    )
