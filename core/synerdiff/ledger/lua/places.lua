@@ -1,0 +1,159 @@
+-- Where an open job is (waiting, released, quarantine, leased), and every way from one place to the next.
+
+local function released_key(pool, priority) return P .. 'released:' .. pool .. ':' .. priority end
+
+-- All released jobs are due for a hint: theirs may have gone to a worker that had to refuse it.
+local function hint_again(pool)
+  for priority = 0, 9 do
+    local key = released_key(pool, priority)
+    for _, id in ipairs(call('ZRANGE', key, 0, -1)) do call('ZADD', key, now, id) end
+  end
+end
+
+-- No job is left that must run alone: workers that made room for one are ordinary again.
+local function free_reserved(pool)
+  local alone = P .. 'alone:' .. pool
+  local freed = false
+  local entries = call('HGETALL', alone)
+  for i = 1, #entries, 2 do
+    if entries[i + 1] == '' then
+      call('HDEL', alone, entries[i])
+      freed = true
+    end
+  end
+  if freed then hint_again(pool) end
+end
+
+-- A worker ends a job that ran alone: it stays set aside while more of them wait.
+local function end_alone(record)
+  local alone = P .. 'alone:' .. record.pool
+  if call('EXISTS', P .. 'quarantine:' .. record.pool) == 1 then
+    call('HSET', alone, record.worker, '')
+  else
+    call('HDEL', alone, record.worker)
+    hint_again(record.pool)
+  end
+end
+
+local function leave(id, record)
+  local pool, place = record.pool, record.place
+  if place == '' then return end
+  count(pool, place, -1)
+  if place == 'waiting' then
+    dequeue(id, record)
+  elseif place == 'released' then
+    call('ZREM', released_key(pool, record.priority), id)
+  elseif place == 'quarantine' then
+    call('ZREM', P .. 'quarantine:' .. pool, id)
+    if call('EXISTS', P .. 'quarantine:' .. pool) == 0 then free_reserved(pool) end
+  elseif place == 'leased' then
+    call('ZREM', P .. 'leases:' .. pool, id)
+    call('SREM', P .. 'inflight:' .. record.worker, id)
+    if record.alone == '1' then end_alone(record) end
+  end
+end
+
+-- Back to the queue, at the place that its arrival gives it.
+local function requeue(id, record, quarantine, why)
+  leave(id, record)
+  local place = quarantine and 'quarantine' or 'waiting'
+  count(record.pool, place, 1)
+  call('HSET', job_key(id), 'state', 'queued', 'place', place, 'worker', '', 'alone', '')
+  if quarantine then
+    call('ZADD', P .. 'quarantine:' .. record.pool, now, id)
+  else
+    enqueue(id, record, true)
+  end
+  event(id, 'requeued', 'message', why)
+end
+
+-- Release in fair order while the pool has room; returns the ids, whose hints the caller sends now (and again
+-- after the backoff, unless somebody claims them).
+local function release(pool)
+  local ids = {}
+  local have = call('HMGET', P .. 'counters:' .. pool, 'paused', 'capacity', 'released', 'leased')
+  if have[1] == '1' then return ids end
+  local room = RELEASE_FACTOR * num(have[2]) - num(have[3]) - num(have[4])
+  while #ids < room do
+    local id, priority = pop(pool)
+    if not id then break end
+    call('HSET', job_key(id), 'place', 'released', 'hints', 0)
+    call('ZADD', released_key(pool, priority), now + HINT_BACKOFF_S, id)
+    ids[#ids + 1] = id
+  end
+  if #ids > 0 then
+    count(pool, 'waiting', -#ids)
+    count(pool, 'released', #ids)
+  end
+  return ids
+end
+
+-- End an open job. `...` are further record fields; `message` goes to the last event.
+local function finish(id, record, state, message, ...)
+  local pool, tenants = record.pool, P .. 'tenants:open:' .. record.pool
+  leave(id, record)
+  call('HSET', job_key(id), 'state', state, 'place', '', 'finished_at', stamp(now), ...)
+  call('ZREM', P .. 'jobs:open:' .. pool, id)
+  if record.deadline_at ~= '' then call('ZREM', P .. 'deadlines:' .. pool, id) end
+  if call('HINCRBY', tenants, record.tenant, -1) <= 0 then call('HDEL', tenants, record.tenant) end
+  count(pool, 'cost', '-' .. record.cost)
+  count(pool, 'total:' .. state, 1)
+  event(id, state, 'message', message)
+  local keep_s = RESULT_TTL_S
+  if state == 'dead' then
+    keep_s = DEAD_TTL_S
+    call('ZADD', P .. 'jobs:dead', now, id)
+    call('ZREMRANGEBYSCORE', P .. 'jobs:dead', '-inf', now - DEAD_TTL_S)
+  end
+  call('PEXPIRE', job_key(id), math.floor(keep_s * 1000))
+  call('PEXPIRE', P .. 'events:' .. id, math.floor(keep_s * 1000))
+end
+
+local function expire(id, record)
+  local info = { code = 'job_expired', message = 'the deadline passed before the images were done', retryable = false }
+  finish(id, record, 'expired', 'the deadline passed', 'error', cjson.encode(info))
+end
+
+-- A job's worker, or the worker's engine, died under it. Only a crash while it ran alone counts as an attempt: in
+-- company it may have been a neighbour's fault. Returns 'dead' or 'quarantine'.
+local function crashed(id, record, why)
+  if record.alone == '1' then
+    local attempts = call('HINCRBY', job_key(id), 'attempts', 1)
+    if attempts >= MAX_ATTEMPTS then
+      local sentence = 'crashed ' .. attempts .. ' times while it ran alone; the last time ' .. why
+      finish(id, record, 'dead', sentence, 'error',
+        cjson.encode({ code = 'job_dead', message = sentence, retryable = false }))
+      return 'dead'
+    end
+  end
+  requeue(id, record, true, why)
+  return 'quarantine'
+end
+
+-- The pool has no room, but released jobs of a lower priority that nobody claimed yet: they go back to the queue, one
+-- for one, so that an urgent job does not wait behind them. Appends the ids released instead.
+local function outrank(pool, top, ids)
+  local have = call('HMGET', P .. 'counters:' .. pool, 'paused', 'capacity')
+  if have[1] == '1' or num(have[2]) == 0 then return end
+  for low = 0, top - 1 do
+    while call('EXISTS', released_key(pool, low)) == 1 do
+      local first = call('ZRANGE', P .. 'priorities:' .. pool, 0, 0)[1]
+      if not first or tonumber(first) <= low then return end
+      local victim = call('ZREVRANGE', released_key(pool, low), 0, 0)[1]
+      local record = read(victim)
+      leave(victim, record)
+      count(pool, 'waiting', 1)
+      call('HSET', job_key(victim), 'place', 'waiting')
+      enqueue(victim, record, true)
+      for _, id in ipairs(release(pool)) do ids[#ids + 1] = id end
+    end
+  end
+end
+
+local function forget_worker(pool, name)
+  count(pool, 'capacity', -num(call('HGET', P .. 'capacities:' .. pool, name)))
+  call('HDEL', P .. 'capacities:' .. pool, name)
+  call('ZREM', P .. 'workers:' .. pool, name)
+  call('DEL', P .. 'worker:' .. name)
+  if call('HGET', P .. 'alone:' .. pool, name) == '' then call('HDEL', P .. 'alone:' .. pool, name) end
+end

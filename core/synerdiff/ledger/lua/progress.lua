@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Append events to jobs' streams, each fenced by its token.
+--
+-- For each: id, token, kind, step, steps, image or '', message, data (JSON) or '' -> {1 | 0, ...}
+local answers = {}
+local i = 1
+while arg(i) do
+  local id, token, kind, step = arg(i), arg(i + 1), arg(i + 2), arg(i + 3)
+  local held = call('HMGET', job_key(id), 'state', 'token')
+  local mine = held[1] == 'running' and held[2] == token
+  if mine then
+    call('HSET', job_key(id), 'step', step)
+    event(id, kind, 'step', step, 'steps', arg(i + 4), 'image', arg(i + 5), 'message', arg(i + 6), 'data', arg(i + 7))
+  end
+  answers[#answers + 1] = mine and 1 or 0
+  i = i + 8
+end
+return answers

@@ -1,0 +1,41 @@
+-- The record job:{id}. Numbers are decimal, times seconds since the epoch, absent fields mean ''.
+--
+-- v            schema version, 1; readers ignore fields they do not know
+-- job          the job's fields as JSON
+-- fp, call     fingerprint of the fields; nonce of the submit that made the record
+-- pool, tenant, priority, cost, share (cost over the tenant's weight), order (score in its queue)
+-- created_at, deadline_at, started_at (first claim), claimed_at (last), finished_at
+-- state        queued, running, succeeded, failed, cancelled, expired, dead
+-- place        waiting, released, quarantine (all queued), leased (running), '' (final)
+-- token, nonce, worker, alone ('1')    of the last claim; handed: token of the last hand-back
+-- attempts     crashes while it ran alone; lapses: leases that lapsed under a live worker
+-- hints        hints sent again since the release
+-- step, result (JSON), error (JSON)
+
+local FIELDS = {
+  'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
+  'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses',
+}
+
+local function job_key(id) return P .. 'job:' .. id end
+
+local function read(id)
+  local values = call('HMGET', job_key(id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local record = {}
+  for i, field in ipairs(FIELDS) do record[field] = values[i] or '' end
+  return record
+end
+
+local function past_deadline(record)
+  return record.deadline_at ~= '' and now >= tonumber(record.deadline_at)
+end
+
+-- Append to the job's event stream; `...` are field, value pairs.
+local function event(id, kind, ...)
+  call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 100, '*', 'kind', kind, 'at', stamp(now), ...)
+end
+
+local function count(pool, field, by)
+  call('HINCRBY', P .. 'counters:' .. pool, field, by)
+end

@@ -1,0 +1,189 @@
+"""The values that the ledger takes and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from synerdiff.protocol import Job, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """How a ledger behaves; all times in seconds.
+
+    ``release_factor`` times a pool's capacity are released or running at a time. ``arrival_horizon_s`` is the
+    deadline that a job without one is ordered by, within its tenant. After a gap of ``reap_gap_s`` between two
+    reapings every lease has ``lease_grace_s`` more. ``tenant_weights`` are shares of a pool (1 if not named).
+    ``clock`` replaces Redis ``TIME``: tests alone set it.
+    """
+
+    prefix: str = "synerdiff:"
+    max_queue: int = 200_000
+    max_queue_per_tenant: int = 0
+    retry_after_s: float = 5.0
+    max_attempts: int = 3
+    result_ttl_s: float = 86_400.0
+    dead_ttl_s: float = 14 * 86_400.0
+    release_factor: int = 2
+    arrival_horizon_s: float = 3600.0
+    reap_gap_s: float = 5.0
+    lease_grace_s: float = 10.0
+    hint_backoff_s: float = 1.0
+    hint_backoff_cap_s: float = 30.0
+    tenant_weights: Mapping[str, float] = field(default_factory=dict)
+    clock: ManualClock | None = None
+
+
+class ManualClock:
+    """A clock that a test moves by hand, in seconds since the epoch."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock."""
+        self.now += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to a submit: the record's id, whether this call made it, and which jobs to send hints for."""
+
+    id: str
+    created: bool
+    released: tuple[str, ...] = ()
+
+
+RefusalReason = Literal[
+    "unknown",  # no such record (deleted, or past its keeping time)
+    "claimed",  # somebody holds it
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+    "dead",
+    "stale",  # this very claim was granted before and the job was given back since
+    "not_released",  # its turn has not come (again); it gets another hint then
+    "paused",  # the pool is paused
+    "unregistered",  # the worker must send a heartbeat first
+    "alone",  # the worker runs, or makes room for, a job that must run alone
+    "drain",  # a quarantined job: the worker is now set aside for it, claim again when it holds nothing
+    "busy",  # a quarantined job: the worker holds others, and enough workers are set aside already
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A granted claim. Every later call for the job carries ``token``; ``alone``: nothing may run beside it."""
+
+    job: Job
+    token: int
+    attempts: int
+    alone: bool
+    enqueued_at: float
+    claimed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A claim that was not granted: there is nothing to do for this hint."""
+
+    reason: RefusalReason
+    released: tuple[str, ...] = ()
+
+
+class Renewal(StrEnum):
+    """What became of a lease; with anything but ``HELD`` the worker stops that job at once."""
+
+    HELD = "held"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer to finish, fail, hand_back and cancel.
+
+    ``accepted``: the record now says what the caller wanted (also when it said so before). ``state`` is None
+    if there is no record. ``released`` are the jobs to send hints for.
+    """
+
+    accepted: bool
+    state: JobState | None
+    released: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one reaping changed, as job ids; ``workers`` are the names found dead.
+
+    ``grace`` is true when the gap since the last reaping was too long to judge by: every lease was prolonged
+    instead.
+    """
+
+    requeued: tuple[str, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    grace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """A pool's counters. ``queued`` counts every job in that state; ``released`` and ``quarantined`` are parts of it.
+
+    ``outstanding_cost`` is n x steps x pixels over all open jobs, ``totals`` counts the jobs that came to each
+    final state, and ``submitted``.
+    """
+
+    pool: str
+    queued: int = 0
+    released: int = 0
+    quarantined: int = 0
+    running: int = 0
+    capacity: int = 0
+    workers: int = 0
+    outstanding_cost: float = 0.0
+    oldest_age_s: float = 0.0
+    paused: bool = False
+    totals: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderToken:
+    """Proof of leadership: a write that carries an old epoch is refused."""
+
+    name: str
+    epoch: int
+
+
+class WorkerReport(BaseModel):
+    """What a worker says of itself with each heartbeat; ``name`` is one incarnation, never used again.
+
+    ``slot`` is the engine's last slot report. A worker that is not ``ready`` counts with no capacity.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    pool: str
+    host: str = ""
+    pid: int = 0
+    capacity: int = Field(ge=0)
+    running: int = 0
+    profile_id: str = ""
+    plan_version: int = 0
+    device: str = ""
+    model_hash: str = ""
+    state: Literal["ready", "draining", "failing"] = "ready"
+    slot: dict[str, float | int | str] = Field(default_factory=dict)
+    started_at: float = 0.0
+    seen_at: float = 0.0
