@@ -6,7 +6,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,40 +28,67 @@ class S3Access:
     secret_key: str
 
 
-class EmbeddedRedis:
-    """A Valkey server with its append-only file below ``directory``; state outlives a restart, even a kill."""
+class Server:
+    """What the embedded servers share: one child process, started, stopped, killed and started again."""
 
-    def __init__(self, directory: Path, port: int | None = None, log: Path | None = None) -> None:
+    def __init__(self, name: str, directory: Path, ports: Sequence[int], log: Path | None) -> None:
+        self.name = name
         self.directory = directory
-        self.port = port or free_ports(1)[0]
-        self.log = log or directory / "redis.log"
+        self.ports = list(ports)
+        self.log = log or directory / f"{name.lower()}.log"
         self._child: Child | None = None
 
     @property
-    def url(self) -> str:
-        """The address that Redis clients take."""
-        return f"redis://{LOOPBACK}:{self.port}/0"
-
-    @property
     def pid(self) -> int:
-        """The server's process id. Raises :class:`Unavailable` when it is not started."""
-        return self._running.pid
+        """The server's process id. Raises :class:`Unavailable` when it was not started."""
+        if self._child is None:
+            raise Unavailable(f"the embedded {self.name} was not started")
+        return self._child.pid
 
     @property
     def alive(self) -> bool:
         """Whether the server process runs."""
         return self._child is not None and self._child.alive
 
+    def stop(self) -> None:
+        """Shut the server down, if it was started."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """Kill the server with -9; starting it again brings back what it had written."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _launch(self, command: Sequence[str], ready: Callable[[], bool], env: Mapping[str, str] | None = None) -> None:
+        require_free(self.ports)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._child = Child(self.name, command, log=self.log, env=env)
+        try:
+            self._child.wait_ready(ready, START_TIMEOUT_S)
+        except Unavailable:
+            self.kill()
+            raise
+
+
+class EmbeddedRedis(Server):
+    """A Valkey server with its append-only file below ``directory``; state outlives a restart, even a kill."""
+
+    def __init__(self, directory: Path, port: int | None = None, log: Path | None = None) -> None:
+        super().__init__("Redis", directory, [port or free_ports(1)[0]], log)
+
     @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise Unavailable("the embedded Redis is not started")
-        return self._child
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.ports[0]
+
+    @property
+    def url(self) -> str:
+        """The address that Redis clients take."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
 
     def start(self) -> EmbeddedRedis:
         """Start the server and wait until it answers."""
-        require_free([self.port])
-        self.directory.mkdir(parents=True, exist_ok=True)
         options = {
             "port": str(self.port),
             "bind": LOOPBACK,
@@ -72,89 +99,41 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
         }
         arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
-        self._child = Child("Redis", [_redis_binary(), *arguments], log=self.log)
-        try:
-            self._child.wait_ready(lambda: _answers_ping(self.port), START_TIMEOUT_S)
-        except Unavailable:
-            self.kill()
-            raise
+        self._launch([_redis_binary(), *arguments], lambda: _answers_ping(self.port))
         return self
 
-    def stop(self) -> None:
-        """Shut the server down."""
-        self._running.stop()
 
-    def kill(self) -> None:
-        """Kill the server with -9; :meth:`start` brings it back with what it had written."""
-        self._running.kill()
-
-
-class EmbeddedS3:
+class EmbeddedS3(Server):
     """A SeaweedFS server with an S3 endpoint; objects live below ``directory``."""
 
     def __init__(
         self,
         directory: Path,
-        access: tuple[str, str],
+        keys: tuple[str, str],
         *,
         bucket: str,
         ports: Sequence[int] | None = None,
         log: Path | None = None,
     ) -> None:
-        self.directory = directory
-        self.ports = list(ports or free_ports(S3_PORTS))
-        self.log = log or directory / "s3.log"
-        self._bucket = bucket
-        self._access_key, self._secret_key = access
-        self._child: Child | None = None
-
-    @property
-    def access(self) -> S3Access:
-        """How to reach it."""
-        return S3Access(f"http://{LOOPBACK}:{self.ports[0]}", self._bucket, self._access_key, self._secret_key)
-
-    @property
-    def pid(self) -> int:
-        """The server's process id. Raises :class:`Unavailable` when it is not started."""
-        return self._running.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether the server process runs."""
-        return self._child is not None and self._child.alive
-
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise Unavailable("the embedded S3 is not started")
-        return self._child
+        super().__init__("S3", directory, ports or free_ports(S3_PORTS), log)
+        self.access = S3Access(f"http://{LOOPBACK}:{self.ports[0]}", bucket, *keys)
 
     def start(self) -> EmbeddedS3:
-        """Start the server and wait until its S3 endpoint answers."""
-        require_free(self.ports)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        keys = {"AWS_ACCESS_KEY_ID": self._access_key, "AWS_SECRET_ACCESS_KEY": self._secret_key}
-        self._child = Child("S3", [_weed_binary(), *self._arguments()], log=self.log, env=keys)
-        try:
-            self._child.wait_ready(self._ready, START_TIMEOUT_S)
-            self.make_bucket(self._bucket)
-        except Unavailable:
-            self.kill()
-            raise
+        """Start the server, wait until its S3 endpoint answers, and make its bucket."""
+        keys = {"AWS_ACCESS_KEY_ID": self.access.access_key, "AWS_SECRET_ACCESS_KEY": self.access.secret_key}
+        self._launch([_weed_binary(), *self._arguments()], lambda: _refuses_strangers(self.access.endpoint), keys)
+        self.make_bucket(self.access.bucket)
         return self
-
-    def stop(self) -> None:
-        """Shut the server down."""
-        self._running.stop()
-
-    def kill(self) -> None:
-        """Kill the server with -9; :meth:`start` brings it back with what it had stored."""
-        self._running.kill()
 
     def make_bucket(self, name: str) -> S3Access:
         """Make a bucket unless it is there, and say how to reach it."""
+        from synerdiff.storage import Store, StoreConfig
+
         access = replace(self.access, bucket=name)
-        _ensure_bucket(access)
+        config = StoreConfig(
+            bucket=name, endpoint=access.endpoint, access_key=access.access_key, secret_key=access.secret_key
+        )
+        Store(config).ensure_bucket()
         return access
 
     def _arguments(self) -> list[str]:
@@ -172,36 +151,20 @@ class EmbeddedS3:
             f"-dir={self.directory.resolve()}",
             f"-ip={LOOPBACK}",
             f"-ip.bind={LOOPBACK}",
-            f"-bucket={self._bucket}",
         ]
         return ["mini", *place, *listen, *quiet]
 
-    def _ready(self) -> bool:
-        """Whether the endpoint answers: an unsigned request is refused by a server that is up."""
-        try:
-            urllib.request.urlopen(f"{self.access.endpoint}/{self._bucket}", timeout=2)  # noqa: S310 - our own server
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code == 403
-        except OSError:
-            return False
-        return True
 
-
-def _ensure_bucket(access: S3Access) -> None:
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=access.endpoint,
-        aws_access_key_id=access.access_key,
-        aws_secret_access_key=access.secret_key,
-        region_name="us-east-1",
-    )
-    owned = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
-    if access.bucket not in owned:
-        client.create_bucket(Bucket=access.bucket)
-    client.close()
+def _refuses_strangers(endpoint: str) -> bool:
+    """Whether an S3 endpoint is up: it answers, and an unsigned request is refused."""
+    try:
+        urllib.request.urlopen(endpoint, timeout=2).close()  # noqa: S310 - our own server
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 403
+    except OSError:
+        return False
+    return True
 
 
 def _answers_ping(port: int) -> bool:

@@ -1,0 +1,68 @@
+"""``synerdiff doctor``: what is installed, what is found, what can be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from synerdiff.cli.console import out, print_json
+
+EPILOG = """
+[bold]Examples[/bold]
+
+  synerdiff doctor
+  synerdiff doctor --json | jq .dependencies
+  synerdiff doctor --settings
+  synerdiff doctor --model /models/stable-diffusion-v1-5      can this checkpoint be served?
+
+The exit code is 0 whatever is found: it reports, the services themselves refuse to start.
+"""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="list every setting, its value and meaning")] = False,
+    model: Annotated[Path | None, typer.Option("--model", help="load this checkpoint and say what it is")] = None,
+) -> None:
+    """Say which versions and devices are here, where the model is, and what can be reached (or why not)."""
+    from synerdiff.cli import diagnosis
+
+    if settings:
+        rows = diagnosis.settings_table()
+        _print_settings(rows, as_json)
+        return
+    document = diagnosis.examine() if model is None else diagnosis.examine_model(model)
+    if as_json:
+        print_json(document)
+    else:
+        out.print(_table(document))
+
+
+def _print_settings(rows: list[dict[str, str]], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    table = Table("variable", "value", "meaning")
+    for row in rows:
+        table.add_row(row["variable"], row["value"], row["meaning"])
+    out.print(table)
+
+
+def _table(document: dict[str, object], prefix: str = "") -> Table:
+    table = Table(show_header=False)
+    for name, text in _flat(document, ""):
+        table.add_row(name, text)
+    return table
+
+
+def _flat(value: object, name: str) -> list[tuple[str, str]]:
+    """Nested values as dotted names and texts, in order."""
+    if isinstance(value, dict):
+        return [row for key, inner in value.items() for row in _flat(inner, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list):
+        return [row for number, inner in enumerate(value) for row in _flat(inner, f"{name}.{number}")]
+    return [(name, "-" if value is None else str(value))]
