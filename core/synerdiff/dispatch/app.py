@@ -1,0 +1,65 @@
+"""The Celery application as every service configures it; task bodies are the services' own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+GENERATE = "synerdiff.generate"
+SUBMIT = "synerdiff.submit"
+QUEUE_SUBMIT = "synerdiff.submit"
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 10.0  # above the 1 s for which a consumer blocks in BRPOP
+
+
+def queue_name(pool: str) -> str:
+    """The queue that carries a pool's hints."""
+    return f"synerdiff.{pool}"
+
+
+def queue(name: str) -> Queue:
+    """A direct queue: one Redis list, no priorities, since the ledger decides the order."""
+    exchange = Exchange(name, type="direct")  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def celery_app(redis_url: str, **settings: Any) -> Celery:
+    """The application at a broker URL; ``settings`` override Celery's.
+
+    JSON alone is accepted and no results are kept. Messages are acknowledged early: the ledger's lease, not
+    Celery's visibility timeout, decides when a job runs again. Priorities are off, so a queue is one list.
+    """
+    app = Celery("synerdiff", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        event_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_acks_late=False,
+        task_default_queue=QUEUE_SUBMIT,
+        task_create_missing_queues=True,
+        task_send_sent_event=False,
+        worker_send_task_events=True,
+        task_track_started=True,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "queue_order_strategy": "round_robin",
+            "priority_steps": [0],
+            "visibility_timeout": 3600,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "socket_timeout": ANSWER_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 15,
+        },
+        **settings,
+    )
+    return app
