@@ -19,18 +19,33 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """What the planner derives from a profile once: its cost model, batch cap and price curve."""
+    """What the planner derives from a profile once.
+
+    ``lone_job_s`` is the usual job when it is alone, the controller's unit; ``step_s`` one sample's step in a full
+    batch, what work costs a busy device. ``key`` names the ratings in caches.
+    """
 
     cost: CostModel
     batch_cap: int
     curve: Curve
+    lone_job_s: float
+    step_s: float
+    key: tuple[str, int]
 
-    @property
-    def lone_job_s(self) -> float:
-        """Seconds of the usual job when it is alone: the controller's unit."""
-        profile = self.cost.profile
-        unet = float(self.cost.unet_of(1)) * profile.steps
-        return profile.encode_s + profile.admit_s + unet + self.cost.decode_s
+
+def rate(profile: Profile, capacity: int | None, max_waiting: int) -> Ratings:
+    """Cost model, batch cap (at most ``capacity``) and price curve of a profile."""
+    cost = CostModel(profile)
+    cap = min(batch_cap(cost), capacity) if capacity else batch_cap(cost)
+    unet = float(cost.unet_of(1)) * profile.steps
+    return Ratings(
+        cost=cost,
+        batch_cap=cap,
+        curve=sustain_curve(cost, cap, max_waiting),
+        lone_job_s=profile.encode_s + profile.admit_s + unet + cost.decode_s,
+        step_s=float(cost.unet_of(cap)) / cap,
+        key=(profile.figures_hash, cap),
+    )
 
 
 class Planner:
@@ -47,17 +62,15 @@ class Planner:
         self._tables: OrderedDict[Hashable, PlanTable] = OrderedDict()
 
     def ratings(self, profile: Profile, capacity: int | None = None) -> Ratings:
-        """Cost model, batch cap (at most ``capacity``) and price curve of a profile."""
+        """What plans for a profile are made from (see :func:`rate`)."""
         key = (profile.figures_hash, capacity)
         if key not in self._ratings:
-            cost = CostModel(profile)
-            cap = min(batch_cap(cost), capacity or self.max_active * 2)
-            self._keep(self._ratings, key, Ratings(cost, cap, sustain_curve(cost, cap, self.max_waiting)))
+            self._keep(self._ratings, key, rate(profile, capacity, self.max_waiting))
         return self._ratings[key]
 
     def table(self, ratings: Ratings, price: float | None) -> PlanTable:
         """The table for a price; ``None`` prices each number of active samples by the jobs it delays."""
-        key = (ratings.cost.profile.figures_hash, ratings.batch_cap, price)
+        key = (*ratings.key, price)
         if key not in self._tables:
             most = max(self.max_active, ratings.batch_cap)
             asked = auto_prices(most, price_cap(ratings.batch_cap)) if price is None else price
@@ -66,23 +79,15 @@ class Planner:
         return self._tables[key]
 
     def plan(
-        self,
-        profile: Profile,
-        *,
-        theta: float | None,
-        version: int,
-        skip_above: int,
-        capacity: int | None = None,
-        reprofile: bool = False,
+        self, ratings: Ratings, *, theta: float | None, version: int, skip_above: int, reprofile: bool = False
     ) -> PlanView:
         """The plan that sustains ``theta`` of the best sustainable rate (``None``: ``theta: auto``)."""
         check_theta(theta)
-        ratings = self.ratings(profile, capacity)
         price = None if theta is None else ratings.curve.price_for(theta)
         table = self.table(ratings, price)
         plan = Plan(
             version=version,
-            profile_id=profile.profile_id,
+            profile_id=ratings.cost.profile.profile_id,
             batch_cap=ratings.batch_cap,
             skip_above=skip_above,
             table_hash=table.table_hash,
