@@ -56,7 +56,8 @@ def dpmpp_2m(x: Tensor, m: Tensor, c: Tensor, prediction: str, history: Tensor) 
 def lcm(x: Tensor, m: Tensor, c: Tensor, prediction: str, noise: Tensor) -> Tensor:
     """One step of a latent consistency model (Luo et al. 2023, algorithm 3)."""
     x_0 = data_prediction(x, m, c, prediction)
-    return c[Row.C] * x_0 + c[Row.D] * x + c[Row.E] * noise
+    denoised = c[Row.C] * x_0 + c[Row.D] * x
+    return c[Row.F] * denoised + c[Row.E] * noise
 
 
 _DETERMINISTIC: dict[str, Callable[[Tensor, Tensor, Tensor, str], Tensor]] = {"ddim": ddim, "euler": euler}

@@ -139,7 +139,7 @@ def _dpmpp(config: Mapping[str, Any], steps: int, *, karras: bool) -> Table:
 
 
 def _lcm(config: Mapping[str, Any], steps: int) -> Table:
-    """A, B as in DDIM; C, D = sqrt(alpha_prev) times c_out, c_skip; E scales the fresh noise (0 at the end)."""
+    """A, B as in DDIM; C, D = c_out, c_skip; E scales the fresh noise (0 at the end), F what it is added to."""
     scheduler = _LCM.from_config(config, clip_sample=False)
     try:
         scheduler.set_timesteps(steps)
@@ -151,9 +151,8 @@ def _lcm(config: Mapping[str, Any], steps: int) -> Table:
     alpha = scheduler.alphas_cumprod[timesteps]
     c_skip, c_out = scheduler.get_scalings_for_boundary_condition_discrete(timesteps)
     alpha_prev = torch.cat([alpha[1:], torch.ones(1)])
-    root = alpha_prev.sqrt()
     values = _rows(
-        timesteps, None, alpha.sqrt(), (1 - alpha).sqrt(), root * c_out, root * c_skip, (1 - alpha_prev).sqrt()
+        timesteps, None, alpha.sqrt(), (1 - alpha).sqrt(), c_out, c_skip, (1 - alpha_prev).sqrt(), alpha_prev.sqrt()
     )
     return Table("lcm", values, torch.tensor(1.0))
 

@@ -1,0 +1,131 @@
+"""Small random checkpoints of every family, in Stable Diffusion's block structure, built on the fly.
+
+Their images mean nothing; their arithmetic is that of the real ones: attention in the VAE, 32 norm groups,
+cross-attention blocks, both text encoders of SDXL, the guidance embedding of LCM.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+FAMILIES = ("sd1", "sd2", "sdxl", "lcm")
+_WIDTH = 32
+
+
+def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None = None, seed: int = 0) -> Path:
+    """Save a random checkpoint of ``family`` under ``path`` (64x64 images, latents of 8x8) and return ``path``.
+
+    ``prediction`` defaults to what the family has: v-prediction for SD 2, epsilon for the others.
+    """
+    torch.manual_seed(seed)
+    prediction = prediction or ("v_prediction" if family == "sd2" else "epsilon")
+    tokenizer = _tokenizer(path / "tokenizer")
+    common: dict[str, Any] = {
+        "unet": _unet(family),
+        "vae": _vae(),
+        "scheduler": _scheduler(prediction),
+        "tokenizer": tokenizer,
+        "text_encoder": CLIPTextModel(_text_config("gelu" if family == "sd2" else "quick_gelu")).eval(),
+    }
+    if family == "sdxl":
+        encoder_2 = CLIPTextModelWithProjection(_text_config("gelu", projection=_WIDTH)).eval()
+        pipeline: Any = StableDiffusionXLPipeline(text_encoder_2=encoder_2, tokenizer_2=tokenizer, **common)
+    else:
+        extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipeline = StableDiffusionPipeline(**common, **extras)
+    pipeline.save_pretrained(path, safe_serialization=True)
+    return path
+
+
+def _unet(family: str) -> UNet2DConditionModel:
+    options: dict[str, Any] = {"attention_head_dim": 2, "cross_attention_dim": _WIDTH}
+    if family == "sd2":
+        options["use_linear_projection"] = True
+    if family == "lcm":
+        options["time_cond_proj_dim"] = 64
+    if family == "sdxl":
+        options |= {
+            "use_linear_projection": True,
+            "cross_attention_dim": 2 * _WIDTH,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 6 * 8 + _WIDTH,
+            "transformer_layers_per_block": (1, 2),
+        }
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D") if family != "sdxl" else ("DownBlock2D", _CROSS_DOWN),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D") if family != "sdxl" else (_CROSS_UP, "UpBlock2D"),
+        norm_num_groups=32,
+        **options,
+    ).eval()
+
+
+_CROSS_DOWN, _CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
+
+
+def _vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(32, 32, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=32,
+        sample_size=64,
+        scaling_factor=0.18215,
+    ).eval()
+
+
+def _scheduler(prediction: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction,
+    )
+
+
+def _text_config(activation: str, projection: int = _WIDTH) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=1000,
+        hidden_size=_WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=projection,
+        hidden_act=activation,
+        bos_token_id=998,
+        eos_token_id=999,
+        pad_token_id=999,
+    )
+
+
+def _tokenizer(path: Path) -> CLIPTokenizer:
+    """A tokenizer of single letters in CLIP's form."""
+    path.mkdir(parents=True, exist_ok=True)
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    vocabulary |= {"<|startoftext|>": 998, "<|endoftext|>": 999}
+    (path / "vocab.json").write_text(json.dumps(vocabulary))
+    (path / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(path / "vocab.json"), str(path / "merges.txt"), model_max_length=77)
