@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import translated
+from synerdiff.ledger.scripts import text
 from synerdiff.protocol import JobEvent
 
 BLOCK_AT_MOST_S = 1.0  # below the time after which a client gives up on a silent server
@@ -28,17 +30,26 @@ class EventOperations(Operations):
             if found or left_s <= 0 or time.monotonic() >= until:
                 return found
 
-    def _read(self, job_id: str, after: str, block_s: float) -> list[JobEvent]:
-        key = self.key("events:" + job_id)
-        block_ms = max(1, int(block_s * 1000)) if block_s > 0 else None
+    def events_of(self, after: Mapping[str, str], block_s: float = 0.0) -> list[tuple[str, JobEvent]]:
+        """The events of several jobs, each after the id that ``after`` has for it, in one call.
+
+        If there is none yet, waits up to ``block_s`` seconds (at most 1) for one.
+        """
+        names = {self.key("events:" + job_id): job_id for job_id in after}
+        block_ms = max(1, int(min(block_s, BLOCK_AT_MOST_S) * 1000)) if block_s > 0 else None
+        streams: Any = {key: after[job_id] for key, job_id in names.items()}
         with translated(self.client):
-            reply: Any = self.client.xread({key: after}, block=block_ms)
-        if isinstance(reply, dict):  # RESP3
-            reply = list(reply.items())
-        entries = reply[0][1] if reply else []
-        if entries and isinstance(entries[0], list):  # RESP3 nests once more
-            entries = entries[0]
-        return [_event(self.hash({"id": entry_id, **fields})) for entry_id, fields in entries]
+            reply: Any = self.client.xread(streams, block=block_ms)
+        found = []
+        for key, entries in reply.items() if isinstance(reply, dict) else reply or []:
+            nested = bool(entries) and isinstance(entries[0], list)  # RESP3 nests once more
+            job_id = names[text(key)]
+            for entry_id, fields in entries[0] if nested else entries:
+                found.append((job_id, _event(self.hash({"id": entry_id, **fields}))))
+        return found
+
+    def _read(self, job_id: str, after: str, block_s: float) -> list[JobEvent]:
+        return [event for _, event in self.events_of({job_id: after}, block_s)]
 
 
 def _event(fields: dict[str, str]) -> JobEvent:

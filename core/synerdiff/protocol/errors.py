@@ -8,6 +8,7 @@ maps to one HTTP status. Its message is one sentence for a person.
     │   └── UnknownModel        422  the catalogue has no such model
     ├── JobNotFound             404
     ├── ObjectNotFound          404  the store has no such object
+    ├── CorruptObject           500  an object's bytes are not what its record says
     ├── IdempotencyConflict     409  the key or id was used with other fields
     ├── WrongState              409  the job's state does not allow this
     ├── Overloaded              429  queue or quota is full; ``retry_after_s``
@@ -108,6 +109,12 @@ class ObjectNotFound(SynerDiffError):
 
     code = "object_not_found"
     http_status = 404
+
+
+class CorruptObject(SynerDiffError):
+    """An object's bytes do not match the sha256 in its job's record."""
+
+    code = "corrupt_object"
 
 
 class IdempotencyConflict(SynerDiffError):

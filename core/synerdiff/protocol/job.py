@@ -156,6 +156,17 @@ def _cap_errors(job: Job, limits: Limits) -> list[FieldError]:
     return found
 
 
+def _text_errors(job: Job) -> list[FieldError]:
+    """Half a surrogate pair passes as a JSON string, but is no text that could be stored."""
+    texts = {"prompt": job.prompt, "negative_prompt": job.negative_prompt, "webhook": job.webhook or ""}
+    texts |= {f"metadata.{key[:40]}": key + text for key, text in job.metadata.items()}
+    return [
+        FieldError(field=field, message=f"{field} must be Unicode text; got half a surrogate pair")
+        for field, text in texts.items()
+        if any("\ud800" <= char <= "\udfff" for char in text)
+    ]
+
+
 def _size_errors(job: Job, limits: Limits, entry: ModelEntry) -> list[FieldError]:
     found = []
     for field, side in (("width", job.width), ("height", job.height)):
@@ -194,7 +205,7 @@ def parse_job(fields: Mapping[str, Any], *, limits: Limits, entry: ModelEntry) -
         job = Job.model_validate(given)
     except ValidationError as error:
         raise InvalidJob(_translate(error)) from None
-    errors = _cap_errors(job, limits) + _size_errors(job, limits, entry) + _model_errors(job, entry)
+    errors = _text_errors(job) + _cap_errors(job, limits) + _size_errors(job, limits, entry) + _model_errors(job, entry)
     if errors:
         raise InvalidJob(errors)
     return job

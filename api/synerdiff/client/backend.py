@@ -1,0 +1,137 @@
+"""What both clients and the gateway stand on: the ledger, the hints, the store and the catalogue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from synerdiff.client.catalogue import Catalogue
+from synerdiff.client.prepare import prepare
+from synerdiff.ledger import Ended, Ledger, LedgerConfig, Submission
+from synerdiff.protocol import FieldError, Job, JobView
+from synerdiff.protocol.errors import InvalidJob, JobNotFound, UnknownModel
+from synerdiff.settings import Settings, load
+from synerdiff.storage import Store, StoreConfig
+
+log = logging.getLogger("synerdiff.client")
+
+
+class Backend:
+    """One connection each to Redis, the broker and S3; the last two are made when first needed."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.catalogue = Catalogue(ledger.models)
+        self._sending = threading.Lock()
+
+    @classmethod
+    def connect(cls, settings: Settings | None = None) -> Backend:
+        """Connect to the ledger. Raises :class:`LedgerUnavailable` or :class:`SettingsError`."""
+        found = settings or load()
+        config = LedgerConfig(
+            max_queue=found.max_queue,
+            max_attempts=found.max_attempts,
+            result_ttl_s=found.result_ttl_s,
+            dead_ttl_s=found.dead_ttl_s,
+        )
+        return cls(found, Ledger.connect(found.redis_url, config))
+
+    @cached_property
+    def store(self) -> Store:
+        """The object store of the settings."""
+        return Store(StoreConfig.of(self.settings))
+
+    @cached_property
+    def _hints(self) -> Any:
+        from synerdiff.dispatch import Hints, celery_app
+
+        return Hints(celery_app(self.settings.redis_url))
+
+    def submit(self, fields: Mapping[str, Any], idempotency_key: str | None = None) -> Submission:
+        """Validate and store one job, and ring for what its arrival released."""
+        job, pool = self._prepare(fields, idempotency_key)
+        submission = self.ledger.submit(job, pool, idempotency_key=idempotency_key)
+        self.ring(pool, submission.released)
+        return submission
+
+    def submit_many(self, jobs: Sequence[Mapping[str, Any]]) -> list[Submission]:
+        """Validate all, then store each pool's jobs in one round trip."""
+        prepared = self._prepare_all(jobs)
+        by_pool: dict[str, list[int]] = {}
+        for index, (_, pool) in enumerate(prepared):
+            by_pool.setdefault(pool, []).append(index)
+        found: dict[int, Submission] = {}
+        for pool, places in by_pool.items():
+            stored = self.ledger.submit_many([prepared[place][0] for place in places], pool)
+            found.update(zip(places, stored, strict=True))
+            self.ring(pool, [job_id for submission in stored for job_id in submission.released])
+        return [found[index] for index in range(len(prepared))]
+
+    def view(self, job_id: str) -> JobView:
+        """A job's record. Raises :class:`JobNotFound`."""
+        view = self.ledger.get(job_id)
+        if view is None:
+            raise _not_found(job_id)
+        return view
+
+    def views(self, job_ids: Sequence[str]) -> dict[str, JobView]:
+        """Many records in one round trip. Raises :class:`JobNotFound` for the first that is missing."""
+        found: dict[str, JobView] = {}
+        for job_id, view in zip(job_ids, self.ledger.get_many(job_ids), strict=True):
+            if view is None:
+                raise _not_found(job_id)
+            found[job_id] = view
+        return found
+
+    def cancel(self, job_id: str) -> Ended:
+        """Cancel a job, and ring for what its place released."""
+        pool = self.catalogue.pool(self.view(job_id).job.model)
+        ended = self.ledger.cancel(job_id)
+        self.ring(pool, ended.released)
+        return ended
+
+    def ring(self, pool: str, job_ids: Sequence[str]) -> None:
+        """Send hints. One that cannot be sent now is sent by the reconciler: the job is stored all the same."""
+        if not job_ids:
+            return
+        from kombu.exceptions import OperationalError
+
+        try:
+            with self._sending:
+                self._hints.send(pool, job_ids)
+        except (OperationalError, OSError) as error:
+            log.warning(
+                "%d hints for pool %s were left to the reconciler: %s", len(job_ids), pool, type(error).__name__
+            )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.ledger.close()
+
+    def _prepare(self, fields: Mapping[str, Any], idempotency_key: str | None = None) -> tuple[Job, str]:
+        return prepare(fields, self.catalogue, self.settings.limits, self.settings.model, idempotency_key)
+
+    def _prepare_all(self, jobs: Sequence[Mapping[str, Any]]) -> list[tuple[Job, str]]:
+        prepared: list[tuple[Job, str]] = []
+        wrong: list[FieldError] = []
+        kinds: set[type[InvalidJob]] = set()
+        for index, fields in enumerate(jobs):
+            try:
+                prepared.append(self._prepare(fields))
+            except InvalidJob as error:
+                kinds.add(type(error))
+                wrong += [
+                    FieldError(field=f"jobs.{index}.{item.field}", message=f"job {index}: {item.message}")
+                    for item in error.errors
+                ]
+        if wrong:
+            raise (UnknownModel if kinds == {UnknownModel} else InvalidJob)(wrong)
+        return prepared
+
+
+def _not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no job has the id {job_id[:80]!r}; finished jobs are kept for a day", field="id")
