@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=10.0, ge=1.0, description="how long a claim holds without progress being reported")
     grace_s: float = Field(default=30.0, ge=0.0, description="how long a stopping worker may go on finishing jobs")
     worker_ttl_s: float = Field(default=10.0, ge=1.0, description="how long a silent worker counts as alive")
+    hang_s: float = Field(
+        default=30.0, gt=0, description="how long an engine with work at hand may be silent before it is restarted"
+    )
     upload_threads: int = Field(default=4, ge=1)
     upload_queue_bytes: int = Field(
         default=256 * 2**20, ge=2**20, description="images waiting for S3 before admission stops"

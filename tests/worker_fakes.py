@@ -1,0 +1,116 @@
+"""An engine without a model, for tests of everything around it. Runs in the real engine process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from synerdiff.engine.types import (
+    Admitted,
+    Event,
+    ImageReady,
+    ImageReceipt,
+    ImageTimings,
+    JobFailed,
+    Request,
+    SlotReport,
+    Stepped,
+)
+from synerdiff.protocol import ErrorInfo, ModelEntry
+from synerdiff.protocol.errors import ModelError
+from synerdiff.workers.messages import EngineSpec, Ready
+
+FACTORY = "tests.worker_fakes:build"
+
+
+class FakeEngine:
+    """Steps every admitted job once a slot; prompts that name a fault bring it about at the job's second step."""
+
+    def __init__(self, ready: Ready) -> None:
+        self.ready = ready
+        self._jobs: dict[str, tuple[Request, int]] = {}
+        self.plans: list[str] = []
+
+    @property
+    def idle(self) -> bool:
+        return not self._jobs
+
+    def admit(self, request: Request) -> None:
+        self._jobs[request.job_id] = (request, -1)
+
+    def cancel(self, job_id: str) -> None:
+        self._jobs.pop(job_id, None)
+
+    def follow(self, head: dict[str, str], table: str | None) -> None:
+        if head["version"] == "bad":
+            raise ValueError("version: must be a whole number")
+
+    def step(self) -> list[Event]:
+        events: list[Event] = []
+        rows = len(self._jobs)
+        for job_id, (request, step) in list(self._jobs.items()):
+            if step == 1:
+                FAULTS.get(request.prompt.split()[0], lambda: None)()
+            events += self._advance(job_id, request, step)
+        time.sleep(0.002)
+        return [*events, SlotReport(0.0, 0.002, rows, 0, rows, 0, 0.002, 0.0)]
+
+    def _advance(self, job_id: str, request: Request, step: int) -> list[Event]:
+        if request.prompt.startswith("fails") and step == 1:
+            del self._jobs[job_id]
+            return [JobFailed(job_id, ErrorInfo(code="non_finite_image", message="the image has NaN values"))]
+        if step < 0:
+            self._jobs[job_id] = (request, 0)
+            return [Admitted(job_id, 0.001)]
+        if step < request.steps:
+            self._jobs[job_id] = (request, step + 1)
+            return [Stepped(job_id, step + 1, request.steps)]
+        del self._jobs[job_id]
+        return [image(request, index) for index in range(request.n)]
+
+
+def image(request: Request, index: int) -> ImageReady:
+    """The image of a request: one colour, made from its seed."""
+    pixels = np.full((request.height, request.width, 3), (request.seed + index) % 256, dtype=np.uint8)
+    receipt = ImageReceipt(2 * request.steps, 0, 2.0, (), 1, 0)
+    return ImageReady(request.job_id, index, request.seed + index, pixels, ImageTimings(0.1, 0.2, 0.3, 0.4), receipt)
+
+
+def _segfault() -> None:
+    os.kill(os.getpid(), 11)
+
+
+def _hang() -> None:
+    while True:
+        time.sleep(60)
+
+
+def _raise(error: type[BaseException]) -> Callable[[], None]:
+    def fault() -> None:
+        raise error("on purpose")
+
+    return fault
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "segfault": _segfault,
+    "hang": _hang,
+    "memory": _raise(MemoryError),
+    "exit": _raise(SystemExit),
+    "interrupt": _raise(KeyboardInterrupt),
+}
+
+
+def build(spec: EngineSpec) -> FakeEngine:
+    """The factory that an engine process is told to use; some model names fail to load."""
+    if spec.model == "missing":
+        raise ModelError("model_path /nowhere does not exist")
+    if spec.model == "crashes":
+        sys.stdout.flush()
+        os._exit(3)
+    entry = ModelEntry(name=spec.model, pool=spec.model, default_width=64, default_height=64)
+    return FakeEngine(Ready(entry=entry, device="cpu", profile_id="fake", versions={"fake": "1"}))

@@ -1,0 +1,231 @@
+"""The engine as the worker sees it: always one process, started again when it crashes or hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from synerdiff.engine.types import Event, Request, SlotReport
+from synerdiff.protocol.errors import EngineError, ModelError
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Ready, SetPlan, Slot
+from synerdiff.workers.process import EngineProcess
+from synerdiff.workers.router import Router
+from synerdiff.workers.runs import Phase, Run
+from synerdiff.workers.strikes import Strikes
+
+log = get_logger(__name__)
+
+POLL_S = 0.25
+RESTART_PAUSE_S = 0.5
+SLOW_SLOTS = 10  # a slot this many times as long as the slowest lately means that the device hangs
+FORGET_SLOW = 0.98  # how fast "lately" forgets, a slot
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """``hang_s``: silence with work at hand after which the engine counts as hung. ``news_s``: the shortest time
+    between two progress reports of a job. ``load_s``: the longest a model may take to load."""
+
+    hang_s: float = 30.0
+    news_s: float = 0.5
+    load_s: float = 1800.0
+
+
+class Bridge:
+    """Keeps one engine process alive and routes jobs to it and news back.
+
+    A thread of its own starts the process, reads from it and watches it. ``on_change`` is called when the
+    engine becomes ready or is lost, ``on_failing`` once when it fails again and again.
+    """
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        config: BridgeConfig,
+        *,
+        on_change: Callable[[bool], None],
+        on_failing: Callable[[str], None],
+    ) -> None:
+        self._spec = spec
+        self._config = config
+        self._on_change = on_change
+        self._on_failing = on_failing
+        self._router = Router(config.news_s)
+        self._strikes = Strikes()
+        self._process: EngineProcess | None = None
+        self._plan: SetPlan | None = None
+        self._started = threading.Event()
+        self._stopping = threading.Event()
+        self._heard_at = time.monotonic()
+        self._slow_slot_s = 0.0
+        self._thread = threading.Thread(target=self._supervise, name="engine-bridge", daemon=True)
+        self.ready: Ready | None = None
+        self._lost_because = ""
+        self.slot: dict[str, float] = {}
+        self.restarts = 0
+
+    def start(self) -> Ready:
+        """Start the first process and wait for its model. Raises :class:`ModelError` with the reason."""
+        self._thread.start()
+        self._started.wait()
+        if self.ready is None:
+            raise ModelError(self._lost_because)
+        return self.ready
+
+    def stop(self) -> None:
+        """End the process at once; jobs that are still in it get no more news."""
+        self._stopping.set()
+        process = self._process
+        if process is not None:
+            process.kill()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def admit(self, run: Run, request: Request) -> None:
+        """Hand a job to the engine; news of it goes to ``run``. Raises :class:`EngineError` when there is none."""
+        process = self._process
+        if process is None:
+            raise EngineError("the engine is being started again")
+        if not len(self._router):
+            self._heard_at = time.monotonic()
+        run.moved(Phase.WAITING)
+        self._router.add(run)
+        try:
+            process.send(Admit(request))
+        except EngineError:
+            self._router.drop(run.id)
+            raise
+
+    def cancel(self, job_id: str) -> None:
+        """Drop a job; nothing more is heard of it."""
+        if self._router.drop(job_id):
+            self._send(Cancel(job_id))
+
+    def set_plan(self, head: dict[str, str], table: str | None) -> None:
+        """Have the engine follow a plan; a process that is started later gets it too."""
+        self._plan = SetPlan(head, table)
+        self._send(self._plan)
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process's id, while it is ready."""
+        process = self._process
+        return process.pid if process else None
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the engine was last heard of."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def patience_s(self) -> float:
+        """The silence that is borne: at least ``hang_s``, more where slots are long."""
+        return max(self._config.hang_s, SLOW_SLOTS * self._slow_slot_s)
+
+    def _send(self, command: Command) -> None:
+        """Send what a lost engine may miss."""
+        process = self._process
+        try:
+            if process is not None:
+                process.send(command)
+        except EngineError:
+            log.debug("engine gone", command=type(command).__name__)
+
+    # The supervising thread
+
+    def _supervise(self) -> None:
+        while not self._stopping.is_set():
+            reason = self._one_life()
+            if self._stopping.is_set():
+                return
+            loaded = self._started.is_set()
+            self._mourn(reason)
+            self._started.set()
+            if not loaded or self._struck_out(reason):
+                return
+            self._stopping.wait(RESTART_PAUSE_S)
+
+    def _one_life(self) -> str:
+        """Start a process, serve it until it ends, and say how it ended."""
+        try:
+            process = EngineProcess(self._spec)
+        except OSError as error:
+            return f"the engine process did not start: {error}"
+        reason = None
+        try:
+            reason = self._await_ready(process) or self._listen(process)
+        except EOFError:
+            reason = None  # it went by itself; its exit code says more
+        finally:
+            self._process = None
+            how = process.kill()
+        return reason or f"the engine process {how}"
+
+    def _await_ready(self, process: EngineProcess) -> str | None:
+        deadline = time.monotonic() + self._config.load_s
+        while not self._stopping.is_set():
+            match process.receive(POLL_S):
+                case Ready() as ready:
+                    self._welcome(process, ready)
+                    return None
+                case Broken(error):
+                    return error.message
+                case _ if time.monotonic() > deadline:
+                    return f"the model did not load within {self._config.load_s:g} s"
+        return "the worker stops"
+
+    def _welcome(self, process: EngineProcess, ready: Ready) -> None:
+        if self._plan is not None:
+            process.send(self._plan)
+        self.ready = ready
+        self._heard_at = time.monotonic()
+        self._process = process
+        log.info("engine ready", model=ready.entry.name, device=ready.device, engine_pid=process.pid)
+        self._on_change(True)
+        self._started.set()
+
+    def _listen(self, process: EngineProcess) -> str | None:
+        turned_at = time.monotonic()
+        while not self._stopping.is_set():
+            report = process.receive(POLL_S)
+            turned_at = self._allow_for_freeze(turned_at)
+            match report:
+                case Slot(events):
+                    self._heard_at = time.monotonic()
+                    for event in events:
+                        self._take(event)
+                case Broken(error):
+                    return error.message
+                case _ if len(self._router) and self.silence_s > self.patience_s:
+                    return f"the engine was silent for {self.silence_s:.0f} s and was ended"
+        return None
+
+    def _allow_for_freeze(self, turned_at: float) -> float:
+        """A worker that was itself stopped for a while must not blame its engine."""
+        now = time.monotonic()
+        if now - turned_at > 4 * POLL_S + 1.0:
+            self._heard_at = now
+        return now
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, SlotReport):
+            self.slot = {name: float(value) for name, value in asdict(event).items()}
+            self._slow_slot_s = max(self._slow_slot_s * FORGET_SLOW, event.measured_s)
+        elif self._router.route(event):
+            self._strikes.clear()
+
+    def _mourn(self, reason: str) -> None:
+        self._lost_because = reason
+        self._on_change(False)
+        runs = self._router.lose_all(reason)
+        log.error("engine lost", reason=reason, jobs=len(runs))
+        self._strikes.add([run.id for run in runs if run.alone])
+
+    def _struck_out(self, reason: str) -> bool:
+        self.restarts += 1
+        if self._strikes.out:
+            self._on_failing(f"the engine failed {self._strikes.count} times without finishing a job; last: {reason}")
+        return self._strikes.out

@@ -1,0 +1,119 @@
+"""The Celery side of a worker: its app, the one task, and what starts and stops with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, Task, signals
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from synerdiff.dispatch import GENERATE, Hints, celery_app, queue, queue_name
+from synerdiff.protocol import pool_of
+from synerdiff.protocol.errors import JobFailed
+from synerdiff.settings import Settings
+from synerdiff.telemetry import configure_logging, get_logger
+from synerdiff.workers.identity import incarnation
+from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.runner import Outcome
+from synerdiff.workers.step import EngineStep, Host
+from synerdiff.workers.worker import engine_spec
+
+log = get_logger(__name__)
+
+_UNREACHABLE = (OperationalError, RedisError, OSError)
+
+
+def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
+    """The Celery app of a worker with these settings; ``spec`` overrides its engine (tests).
+
+    Pool, concurrency and queue come from the settings; ``celery worker`` options win over them.
+    """
+    app = celery_app(settings.redis_url)
+    pool = pool_of(settings.model)
+    name = incarnation(settings.worker_name)
+    host = Host(settings, name, spec or engine_spec(settings), _HintSender(app, pool))
+    app.conf.update(
+        broker_transport="synerdiff.workers.broker:Transport",
+        worker_consumer="synerdiff.workers.consumer:Consumer",
+        worker_pool="threads",
+        worker_concurrency=settings.capacity,
+        worker_disable_prefetch=True,
+        worker_send_task_events=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_queues=[queue(queue_name(pool))],
+        task_default_queue=queue_name(pool),
+    )
+    _register_task(app, host)
+    app.steps["worker"].add(EngineStep.of(host))
+    signals.setup_logging.connect(_Logging(settings), weak=False, dispatch_uid="synerdiff.logging")
+    signals.celeryd_init.connect(_NodeName(name), weak=False, dispatch_uid="synerdiff.node")
+    return app
+
+
+class _HintSender:
+    """Sends hints; one that is lost is sent again by the reconciler, so failing is only worth a line."""
+
+    def __init__(self, app: Celery, pool: str) -> None:
+        self._hints = Hints(app)
+        self._pool = pool
+
+    def __call__(self, job_ids: tuple[str, ...]) -> None:
+        if not job_ids:
+            return
+        try:
+            self._hints.send(self._pool, job_ids)
+        except _UNREACHABLE as error:
+            log.warning("hints not sent", jobs=len(job_ids), reason=type(error).__name__)
+
+
+class _Logging:
+    """Keeps Celery from setting up logging of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, **_: Any) -> None:
+        configure_logging(self._settings.log_level, self._settings.log_format)
+
+
+class _NodeName:
+    """Gives the Celery node the worker's own name, unless ``-n`` gave it one: two on a host must not share it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, instance: Any = None, **_: Any) -> None:
+        from celery.utils.nodenames import default_nodename
+
+        if instance is not None and instance.hostname == default_nodename(None):
+            instance.hostname = f"celery@{self._name}"
+
+
+def _register_task(app: Celery, host: Host) -> None:
+    @app.task(name=GENERATE, bind=True, ignore_result=True, acks_late=False, throws=(JobFailed,))  # type: ignore[untyped-decorator]
+    def generate(self: Task, job_id: str) -> dict[str, Any]:
+        """Follow a hint: claim the job it names and see it through."""
+        outcome = host.follow(job_id, lambda step, steps: _send_progress(self, step, steps))
+        if outcome.error is not None:
+            raise JobFailed(f"{outcome.error.code}: {outcome.error.message}")
+        return _for_flower(outcome)
+
+
+def _send_progress(task: Task, step: int, steps: int) -> None:
+    """Tell Flower; progress that it misses is not worth a retry."""
+    try:
+        task.send_event("task-progress", retry=False, step=step, steps=steps)
+    except _UNREACHABLE as error:
+        log.debug("progress not sent", reason=type(error).__name__)
+
+
+def _for_flower(outcome: Outcome) -> dict[str, Any]:
+    shown: dict[str, Any] = {"state": outcome.state}
+    if outcome.reason:
+        shown["reason"] = outcome.reason
+    if outcome.images:
+        shown["images"] = outcome.images
+    return shown

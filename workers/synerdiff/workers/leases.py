@@ -1,0 +1,81 @@
+"""The leases of the jobs at hand: renewed in one call, each only while its job makes progress."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from synerdiff.ledger import Ledger, Renewal
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.bridge import Bridge
+from synerdiff.workers.runs import Phase, Revoked, Run
+
+log = get_logger(__name__)
+
+STALL_S = 120.0  # a job in the batch that has not moved for so long, while slots go on, is stuck
+
+
+class Leases:
+    """Every claimed job, and whether it still moves.
+
+    A job that waits for its turn, for the engine to empty or for the object store is this worker's to wait
+    for; one that is in the engine is renewed while the engine answers and the job itself moves. What is not
+    renewed lapses, and the job runs again elsewhere.
+    """
+
+    def __init__(self, ledger: Ledger, bridge: Bridge, *, worker: str, lease_s: float) -> None:
+        self._ledger = ledger
+        self._bridge = bridge
+        self._worker = worker
+        self._lease_s = lease_s
+        self._changed = threading.Condition()
+        self._held: dict[str, Run] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def held(self) -> list[Run]:
+        """The jobs at hand."""
+        with self._changed:
+            return list(self._held.values())
+
+    @contextmanager
+    def holding(self, run: Run) -> Iterator[None]:
+        """Renew a job's lease inside the block."""
+        with self._changed:
+            self._held[run.id] = run
+        try:
+            yield
+        finally:
+            run.over.set()
+            with self._changed:
+                self._held.pop(run.id, None)
+                self._changed.notify_all()
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no job is held; whether that came true in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._held, timeout_s)
+
+    def renew(self) -> None:
+        """Renew what moves, and tell the jobs whose lease is gone."""
+        runs = {run.id: run for run in self.held if self._moves(run)}
+        if not runs:
+            return
+        tokens = {job_id: run.token for job_id, run in runs.items()}
+        for job_id, verdict in self._ledger.renew(self._worker, tokens, self._lease_s).items():
+            if verdict is not Renewal.HELD:
+                runs[job_id].tell(Revoked(verdict.value))
+
+    def _moves(self, run: Run) -> bool:
+        if run.phase is Phase.UPLOADING:
+            return True
+        if self._bridge.silence_s > self._bridge.patience_s:
+            return False
+        moves = run.phase is Phase.WAITING or time.monotonic() - run.moved_at < STALL_S
+        if not moves:
+            log.warning("job does not move; its lease is let go", job_id=run.id, step=run.step)
+        return moves

@@ -1,0 +1,81 @@
+"""What crosses the pipe between a worker and its engine process. Plain values, pickled, one machine only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from synerdiff.engine.types import Event, Request
+from synerdiff.protocol import ErrorInfo, ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine process is started with; no secrets. ``factory`` names the function that builds the engine."""
+
+    model: str
+    model_path: str | None = None
+    model_revision: str | None = None
+    device: str = "auto"
+    threads: int = 0
+    executor: Literal["auto", "serial", "threads", "streams"] = "auto"
+    capacity: int = 16
+    max_rows: int = 0
+    factory: str = "synerdiff.workers.engines:build"
+    log_level: str = "INFO"
+    log_format: Literal["json", "console"] = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine process is loaded and has made its first image."""
+
+    entry: ModelEntry
+    device: str
+    profile_id: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The engine process cannot go on and ends."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One turn of the engine; it tells the parent that the device still answers, also when nothing happened."""
+
+    events: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Take a job in at the next step boundary."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Drop a job at the next step boundary."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetPlan:
+    """Follow this concurrency plan from the next slot on: the record's fields and its table."""
+
+    head: dict[str, str]
+    table: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End now."""
+
+
+Command = Admit | Cancel | SetPlan | Stop
+Report = Ready | Broken | Slot

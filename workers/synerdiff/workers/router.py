@@ -1,0 +1,83 @@
+"""Which job is in the engine, and who hears the engine's events."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from synerdiff.engine.types import Admitted, Event, ImageReady, JobFailed, SlotReport, Stepped
+from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, Phase, Run
+
+
+class Router:
+    """Takes the engine's events to the runs they are about.
+
+    A run leaves when its last image is made, when it fails, is cancelled, or the engine is lost. Progress is
+    passed on at most once in ``news_s`` seconds a job; the record and Flower need no more.
+    """
+
+    def __init__(self, news_s: float) -> None:
+        self._news_s = news_s
+        self._lock = threading.Lock()
+        self._runs: dict[str, Run] = {}
+        self._told: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, run: Run) -> None:
+        """Have the engine's events of this job go to ``run``."""
+        with self._lock:
+            self._runs[run.id] = run
+
+    def drop(self, job_id: str) -> bool:
+        """Pass on nothing more of a job; whether it was here."""
+        with self._lock:
+            self._told.pop(job_id, None)
+            return self._runs.pop(job_id, None) is not None
+
+    def lose_all(self, reason: str) -> list[Run]:
+        """Tell every job that the engine is lost, and return them."""
+        with self._lock:
+            runs = list(self._runs.values())
+            self._runs.clear()
+            self._told.clear()
+        for run in runs:
+            run.tell(EngineLost(reason))
+        return runs
+
+    def route(self, event: Event) -> bool:
+        """Take one event to its job; true when it was the last image of a job."""
+        if isinstance(event, SlotReport):
+            return False
+        run = self._runs.get(event.job_id)
+        if run is None:
+            return False  # cancelled in the meantime
+        run.moved(Phase.ACTIVE)
+        match event:
+            case Admitted():
+                return False
+            case Stepped(_, step, steps):
+                self._tell_step(run, step, steps)
+            case ImageReady():
+                return self._deliver(run, event)
+            case JobFailed(job_id, error):
+                self.drop(job_id)
+                run.tell(Failed(error))
+        return False
+
+    def _tell_step(self, run: Run, step: int, steps: int) -> None:
+        run.step = step
+        now = time.monotonic()
+        if now - self._told.get(run.id, 0.0) >= self._news_s:
+            self._told[run.id] = now
+            run.tell(Moved(step, steps))
+
+    def _deliver(self, run: Run, image: ImageReady) -> bool:
+        run.images_made += 1
+        last = run.images_made == run.job.n
+        if last:
+            run.moved(Phase.UPLOADING)
+            self.drop(run.id)
+        run.tell(Imaged(image))
+        return last

@@ -1,0 +1,242 @@
+"""One hint, from claim to end: the thread of a Celery task walks a job through engine, store and ledger."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from synerdiff.engine.types import ImageTimings, Request
+from synerdiff.ledger import Claim, Ended, Ledger, Refused
+from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult, Limits, ModelEntry, SynerDiffError, parse_job
+from synerdiff.protocol.errors import EngineError, FieldError, InvalidJob, LedgerUnavailable
+from synerdiff.telemetry import get_logger, job_context
+from synerdiff.workers.bridge import Bridge
+from synerdiff.workers.gate import Gate
+from synerdiff.workers.leases import Leases
+from synerdiff.workers.persist import persist
+from synerdiff.workers.receipts import job_receipt, job_timings
+from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Moved, Revoked, Run, Saved
+from synerdiff.workers.uploads import Uploads
+
+log = get_logger(__name__)
+
+CLAIM_PATIENCE_S = 10.0
+_CLAIM_AGAIN = ("drain", "unregistered")
+
+
+class HintSender(Protocol):
+    """Sends hints for released jobs; never raises."""
+
+    def __call__(self, job_ids: tuple[str, ...]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a hint ended here: a state for Flower, and why. ``error`` is set when the job failed."""
+
+    state: str
+    reason: str = ""
+    images: int = 0
+    error: ErrorInfo | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is done of a job so far."""
+
+    timings: list[ImageTimings] = field(default_factory=list)
+    saved: dict[int, Saved] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What this worker serves, and how long its claims hold."""
+
+    worker: str
+    entry: ModelEntry
+    limits: Limits
+    lease_s: float
+
+
+Notify = Callable[[int, int], None]
+
+
+class Runner:
+    """Follows hints. Safe to call from many threads, one a hint.
+
+    ``abandoned`` is set when the worker must leave: then nothing waits for the ledger any more.
+    """
+
+    def __init__(
+        self,
+        serving: Serving,
+        *,
+        ledger: Ledger,
+        bridge: Bridge,
+        uploads: Uploads,
+        leases: Leases,
+        gate: Gate,
+        send_hints: HintSender,
+    ) -> None:
+        self._serving = serving
+        self._ledger = ledger
+        self._bridge = bridge
+        self._uploads = uploads
+        self._leases = leases
+        self._gate = gate
+        self._send_hints = send_hints
+        self.abandoned = threading.Event()
+
+    def follow(self, job_id: str, notify: Notify) -> Outcome:
+        """Claim a job and see it through; what became of it here. ``notify(step, steps)`` hears of progress."""
+        with self._gate.passing() as admitted, job_context(job_id):
+            if not admitted:
+                self._send_hints((job_id,))  # another worker may be free
+                return Outcome("refused", "this worker is leaving")
+            claim = self._claim(job_id)
+            if not isinstance(claim, Claim):
+                return Outcome("refused", claim)
+            run = Run(
+                claim.job, claim.token, alone=claim.alone, queued_s=max(0.0, claim.claimed_at - claim.enqueued_at)
+            )
+            with self._leases.holding(run):
+                outcome = self._see_through(run, notify)
+            log.info("job left", state=outcome.state, reason=outcome.reason, attempts=claim.attempts)
+            return outcome
+
+    # Claiming
+
+    def _claim(self, job_id: str) -> Claim | str:
+        """The claim, or why there is none. A quarantined job waits here until this worker holds nothing else."""
+        nonce = uuid.uuid4().hex
+        patience_s = CLAIM_PATIENCE_S
+        while True:
+            answer = persist(lambda: self._ask(job_id, nonce), stop=self.abandoned, what="claim")
+            if not isinstance(answer, Refused):
+                return answer if answer is not None else "the ledger cannot be reached"
+            self._send_hints(answer.released)
+            if answer.reason not in _CLAIM_AGAIN or self._gate.closed or patience_s <= 0:
+                return answer.reason
+            if answer.reason == "drain" and len(self._leases):
+                self._leases.wait_empty(timeout_s=0.5)
+            else:
+                patience_s -= 0.2
+                self.abandoned.wait(0.2)
+
+    def _ask(self, job_id: str, nonce: str) -> Claim | Refused:
+        serving = self._serving
+        return self._ledger.claim(job_id, worker=serving.worker, nonce=nonce, lease_s=serving.lease_s)
+
+    # Working
+
+    def _see_through(self, run: Run, notify: Notify) -> Outcome:
+        try:
+            self._check(run.job)
+            self._bridge.admit(run, _request(run.job))
+            return self._listen(run, notify)
+        except InvalidJob as error:
+            return self._fail(run, error.info)
+        except EngineError:
+            return self._hand_back(run, "the engine is being started again")
+        except SynerDiffError as error:
+            return self._fail(run, error.info)
+        except BaseException as error:
+            # MemoryError, SystemExit and KeyboardInterrupt would leak Celery's slot and leave the job to its lease.
+            log.exception("job stopped by an error of the worker")
+            reason = f"the worker failed: {type(error).__name__}"
+            return self._fail(run, ErrorInfo(code="worker_error", message=reason, retryable=True))
+        finally:
+            self._bridge.cancel(run.id)
+
+    def _check(self, job: Job) -> None:
+        """Validate again: the record may be older than this worker's limits, or written by somebody else."""
+        entry = self._serving.entry
+        if job.model != entry.name:
+            message = f"model must be {entry.name} on this worker; got {job.model[:40]!r}"
+            raise InvalidJob([FieldError(field="model", message=message)])
+        parse_job(job.model_dump(), limits=self._serving.limits, entry=entry)
+
+    def _listen(self, run: Run, notify: Notify) -> Outcome:
+        done = Progress()
+        while True:
+            match run.news.get():
+                case Moved(step, steps):
+                    self._tell(run, JobEvent(kind="step", step=step, steps=steps))
+                    notify(step, steps)
+                case Imaged(image):
+                    done.timings.append(image.timings)
+                    self._uploads.submit(run, image)
+                case Saved() as saved:
+                    done.saved[saved.index] = saved
+                    self._tell(run, JobEvent(kind="image", step=run.step, steps=run.job.steps, image=saved.index))
+                    if len(done.saved) == run.job.n:
+                        return self._finish(run, done)
+                case Failed(error):
+                    return self._fail(run, error)
+                case Revoked(reason):
+                    return Outcome(reason)
+                case GiveBack(reason):
+                    return self._hand_back(run, reason)
+                case EngineLost(reason):
+                    return self._crashed(run, reason)
+
+    def _tell(self, run: Run, event: JobEvent) -> None:
+        """Progress is news, not truth: it may be missed while the ledger is away."""
+        try:
+            self._ledger.progress(run.id, run.token, event)
+        except LedgerUnavailable as error:
+            log.debug("progress not recorded", reason=error.message)
+
+    # Ending
+
+    def _finish(self, run: Run, done: Progress) -> Outcome:
+        images = [done.saved[index] for index in sorted(done.saved)]
+        result = JobResult(
+            images=[image.ref for image in images],
+            timings=job_timings(run.queued_s, done.timings, [image.upload_s for image in images], run.held_s),
+            receipt=job_receipt(run.job, [image.receipt for image in images]),
+        )
+        ended = self._end(lambda: self._ledger.finish(run.id, run.token, result), "finish")
+        if ended is None:
+            return Outcome("handed_back", "the ledger cannot be reached")
+        return Outcome("succeeded", images=len(images)) if ended.accepted else Outcome("lost", str(ended.state or ""))
+
+    def _fail(self, run: Run, error: ErrorInfo) -> Outcome:
+        ended = self._end(lambda: self._ledger.fail(run.id, run.token, error), "fail")
+        if ended is not None and not ended.accepted:
+            return Outcome("lost", str(ended.state or ""))
+        return Outcome("failed", error.message, error=error)
+
+    def _hand_back(self, run: Run, reason: str) -> Outcome:
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason), "hand back")
+        return Outcome("handed_back", reason)
+
+    def _crashed(self, run: Run, reason: str) -> Outcome:
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, crashed=True), "report a crash")
+        return Outcome("crashed", reason)
+
+    def _end(self, call: Callable[[], Ended], what: str) -> Ended | None:
+        ended = persist(call, stop=self.abandoned, what=what)
+        if ended is not None:
+            self._send_hints(ended.released)
+        return ended
+
+
+def _request(job: Job) -> Request:
+    return Request(
+        job_id=job.id,
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt,
+        width=job.width,
+        height=job.height,
+        steps=job.steps,
+        guidance_scale=job.guidance_scale,
+        sampler=job.sampler,
+        seed=job.seed,
+        n=job.n,
+        quality=job.quality,
+        priority=job.priority,
+    )

@@ -1,0 +1,117 @@
+"""A job while this worker holds it: what it waits for, when it last moved, and how it hears news."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from queue import SimpleQueue
+from threading import Event
+
+from synerdiff.engine.types import ImageReady
+from synerdiff.protocol import ErrorInfo, ImageRef, Job, Receipt
+
+
+class Phase(Enum):
+    """What a held job waits for; each phase moves by other signs."""
+
+    WAITING = "waiting"  # for a place in the batch
+    ACTIVE = "active"  # for its next step or chunk
+    UPLOADING = "uploading"  # for the object store
+
+
+@dataclass(frozen=True, slots=True)
+class Imaged:
+    """The engine made an image."""
+
+    image: ImageReady
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An image is stored, ``upload_s`` seconds after it was made."""
+
+    ref: ImageRef
+    receipt: Receipt
+    index: int
+    upload_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job cannot be finished."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The job finished a denoising step that is worth telling about."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The record is no longer this worker's to finish; ``reason`` is ``lost``, ``cancelled`` or ``expired``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine process ended while the job was in it; ``reason`` says how."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Hand the job back to the queue, unharmed."""
+
+    reason: str
+
+
+News = Imaged | Saved | Failed | Moved | Revoked | EngineLost | GiveBack
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One claimed job. One thread works on it and reads ``news``; any thread may write there.
+
+    ``token`` is the claim's fencing token, ``queued_s`` the time from submission to the claim, ``moved_at``
+    (monotonic seconds) the last sign of progress. ``over`` is set once nobody needs its images any more.
+    """
+
+    job: Job
+    token: int
+    alone: bool = False
+    queued_s: float = 0.0
+    claimed_at: float = field(default_factory=time.monotonic)
+    phase: Phase = Phase.WAITING
+    moved_at: float = field(default_factory=time.monotonic)
+    step: int = 0
+    images_made: int = 0
+    news: SimpleQueue[News] = field(default_factory=SimpleQueue)
+    over: Event = field(default_factory=Event)
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def held_s(self) -> float:
+        """Seconds since the claim."""
+        return time.monotonic() - self.claimed_at
+
+    def moved(self, phase: Phase | None = None) -> None:
+        """Note progress, and perhaps the next phase."""
+        self.moved_at = time.monotonic()
+        if phase is not None:
+            self.phase = phase
+
+    def tell(self, news: News) -> None:
+        """Put ``news`` before the thread that works on the job."""
+        self.news.put(news)

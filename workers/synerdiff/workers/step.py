@@ -1,0 +1,132 @@
+"""How a GPU worker starts and stops inside a Celery worker, and what signals do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state
+
+from synerdiff.protocol.errors import SynerDiffError
+from synerdiff.settings import Settings
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.broker import on_malformed
+from synerdiff.workers.deadletters import DeadLetters
+from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.runner import HintSender, Notify, Outcome
+from synerdiff.workers.worker import GpuWorker
+
+log = get_logger(__name__)
+
+EXIT_CANNOT_START = 2
+EXIT_FAILING = 3
+EXIT_FORCED = 128 + signal.SIGTERM
+
+
+class Host:
+    """The GPU worker of this process, once it is launched."""
+
+    def __init__(self, settings: Settings, name: str, spec: EngineSpec, send_hints: HintSender) -> None:
+        self.name = name
+        self.worker: GpuWorker | None = None
+        self._settings = settings
+        self._spec = spec
+        self._send_hints = send_hints
+
+    def launch(self, capacity: int) -> None:
+        """Launch it (see :meth:`GpuWorker.launch`)."""
+        self.worker = GpuWorker.launch(
+            self._settings,
+            name=self.name,
+            capacity=capacity,
+            spec=self._spec,
+            send_hints=self._send_hints,
+            on_failing=_leave_failing,
+        )
+        on_malformed(DeadLetters(self.worker.ledger))
+
+    def follow(self, job_id: str, notify: Notify) -> Outcome:
+        """Follow one hint."""
+        if self.worker is None:
+            return Outcome("refused", "this worker is starting")
+        return self.worker.follow(job_id, notify)
+
+
+def _leave_failing() -> None:
+    state.should_stop = EXIT_FAILING
+
+
+class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts before the consumer, so that nothing is fetched too early, and stops after it and before the pool."""
+
+    requires = ("celery.worker.components:Pool",)
+    host: Host
+
+    @classmethod
+    def of(cls, host: Host) -> type[EngineStep]:
+        """A step for this host: Celery makes its steps itself, from classes."""
+        return type("EngineStep", (cls,), {"host": host})
+
+    def start(self, parent: Any) -> None:
+        """Launch; a sentence and an exit code if something is missing."""
+        Departure(self.host).install()
+        try:
+            self.host.launch(parent.concurrency)
+        except SynerDiffError as error:
+            log.critical("cannot start", reason=error.message, code=error.code)
+            raise SystemExit(EXIT_CANNOT_START) from None
+
+    def stop(self, parent: Any) -> None:
+        """Finish or hand back what is held, then stop the engine; Celery's pool has nothing to wait for then."""
+        if self.host.worker is not None:
+            self.host.worker.drain()
+        dispatcher = getattr(parent.consumer, "event_dispatcher", None)
+        if dispatcher is not None:
+            _flush(dispatcher.flush)
+
+    terminate = stop
+
+
+def _flush(flush: Callable[[], None]) -> None:
+    """Send the last task events, which Celery buffers for an event loop that has ended by now."""
+    try:
+        flush()
+    except OSError as error:
+        log.debug("last events not sent", reason=type(error).__name__)
+
+
+class Departure:
+    """The first SIGTERM or SIGINT lets jobs finish within the grace; the second one leaves at once."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._asked = False
+
+    def install(self) -> None:
+        """Take the signals over from Celery, whose warm shutdown waits for tasks for ever."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        if self._asked:
+            # Not in the handler itself: it may have interrupted a thread that holds a lock.
+            threading.Thread(target=self._leave_now, name="leave-now", daemon=True).start()
+            return
+        self._asked = True
+        worker = self._host.worker
+        if worker is None:
+            raise SystemExit(os.EX_OK)
+        worker.gate.close_soon()
+        state.should_stop = os.EX_OK
+
+    def _leave_now(self) -> None:
+        log.warning("leaving at once")
+        if self._host.worker is not None:
+            self._host.worker.abandon()
+        os._exit(EXIT_FORCED)

@@ -1,0 +1,107 @@
+"""Images on their way to the object store, kept in memory until they are there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from synerdiff.engine.types import ImageReady
+from synerdiff.protocol import ErrorInfo, ImageRef, Receipt
+from synerdiff.protocol.errors import SynerDiffError
+from synerdiff.storage import Stored, content_type, encode_image, image_key
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.backoff import pauses
+from synerdiff.workers.receipts import Maker, image_receipt
+from synerdiff.workers.runs import Failed, Run, Saved
+
+log = get_logger(__name__)
+
+
+class ImageStore(Protocol):
+    """The part of the object store that uploads need."""
+
+    def put_image(self, key: str, data: bytes, content_type: str, sha256: str | None = None) -> Stored: ...
+
+
+class Uploads:
+    """A few threads that encode and store images; bounded in bytes.
+
+    ``submit`` never blocks, so stepping goes on; while ``limit_bytes`` or more wait, ``has_room`` is false and
+    no further job is claimed. A store that refuses is tried again for as long as the job is this worker's.
+    """
+
+    def __init__(
+        self, store: ImageStore, prefix: str, *, threads: int, limit_bytes: int, on_room: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._limit_bytes = limit_bytes
+        self._on_room = on_room
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self.maker = Maker("", "", {})
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another job may be claimed."""
+        return self._waiting_bytes < self._limit_bytes
+
+    def submit(self, run: Run, image: ImageReady) -> None:
+        """Store an image; the run hears of it as :class:`Saved`, or :class:`Failed` if it cannot be encoded."""
+        self._count(image.pixels.nbytes)
+        self._pool.submit(self._carry, run, image, time.monotonic())
+
+    def stop(self) -> None:
+        """Take no more; what is under way ends with its job."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._waiting_bytes += size
+
+    def _carry(self, run: Run, image: ImageReady, made_at: float) -> None:
+        try:
+            receipt = image_receipt(run.job, image, self.maker)
+            data = encode_image(image.pixels, run.job.format, receipt)
+            stored = self._store_patiently(run, image, data)
+            if stored is not None:
+                run.tell(_saved(image, stored, stored.receipt or receipt, time.monotonic() - made_at))
+        except BaseException as error:
+            # Also MemoryError: an upload thread must end in news, or the job would wait for ever.
+            log.exception("image not stored", job_id=run.id, image=image.index)
+            run.tell(Failed(_upload_error(error)))
+        finally:
+            self._count(-image.pixels.nbytes)
+            self._on_room()
+
+    def _store_patiently(self, run: Run, image: ImageReady, data: bytes) -> Stored | None:
+        """Store, again and again if need be; None when nobody needs the image any more."""
+        key = image_key(self._prefix, run.id, image.index, run.job.format)
+        for pause_s in pauses(first_s=0.1, most_s=5.0):
+            if run.over.is_set():
+                return None
+            run.moved()
+            try:
+                return self._store.put_image(key, data, content_type(run.job.format))
+            except SynerDiffError as error:
+                if not error.retryable:
+                    raise
+                log.warning("image not stored yet", job_id=run.id, image=image.index, reason=error.message)
+            run.over.wait(pause_s)
+        return None
+
+
+def _saved(image: ImageReady, stored: Stored, receipt: Receipt, upload_s: float) -> Saved:
+    height, width = image.pixels.shape[:2]
+    ref = ImageRef(key=stored.key, sha256=stored.sha256, width=width, height=height, seed=image.seed)
+    return Saved(ref, receipt, image.index, upload_s)
+
+
+def _upload_error(error: BaseException) -> ErrorInfo:
+    if isinstance(error, SynerDiffError):
+        return error.info
+    return ErrorInfo(code="upload_failed", message=f"the image could not be stored: {type(error).__name__}")

@@ -1,0 +1,245 @@
+"""A GPU worker without Celery: engine, leases, uploads, heartbeat and plans, and how they start and stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from synerdiff.ledger import Ledger, LedgerConfig, WorkerReport
+from synerdiff.protocol import pool_of
+from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
+from synerdiff.settings import Settings
+from synerdiff.storage import Store, StoreConfig
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.bridge import Bridge, BridgeConfig
+from synerdiff.workers.gate import Gate
+from synerdiff.workers.leases import Leases
+from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.periodic import Periodic
+from synerdiff.workers.plans import PlanFollower
+from synerdiff.workers.receipts import Maker
+from synerdiff.workers.runner import HintSender, Notify, Outcome, Runner, Serving
+from synerdiff.workers.runs import GiveBack, Phase
+from synerdiff.workers.uploads import Uploads
+
+log = get_logger(__name__)
+
+State = Literal["ready", "draining", "failing"]
+BEAT_S = 1.0
+RETURN_S = 5.0  # what handing back takes at most while the ledger answers
+
+
+def engine_spec(settings: Settings) -> EngineSpec:
+    """What the engine process is told of the settings."""
+    return EngineSpec(
+        model=settings.model,
+        model_path=settings.model_path,
+        model_revision=settings.model_revision,
+        device=settings.device,
+        threads=settings.threads,
+        executor=settings.executor,
+        capacity=settings.capacity,
+        max_rows=settings.max_rows,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def ledger_config(settings: Settings) -> LedgerConfig:
+    """The part of the settings that every ledger call carries."""
+    return LedgerConfig(
+        max_queue=settings.max_queue,
+        max_attempts=settings.max_attempts,
+        result_ttl_s=settings.result_ttl_s,
+        dead_ttl_s=settings.dead_ttl_s,
+    )
+
+
+class GpuWorker:
+    """One incarnation of a worker; ``capacity`` jobs at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        capacity: int,
+        ledger: Ledger,
+        store: Store,
+        spec: EngineSpec,
+        send_hints: HintSender,
+        on_failing: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.pool = pool_of(settings.model)
+        self.ledger = ledger
+        self.gate = Gate(lambda: self._uploads.has_room)
+        self._capacity = capacity
+        self._settings = settings
+        self._state: State = "ready"
+        self._send_hints = send_hints
+        self._on_failing = on_failing
+        self._started_at = time.time()
+        self._bridge = Bridge(
+            spec, BridgeConfig(hang_s=settings.hang_s), on_change=self.gate.engine, on_failing=self._fail
+        )
+        self._uploads = Uploads(
+            store,
+            settings.s3_prefix,
+            threads=settings.upload_threads,
+            limit_bytes=settings.upload_queue_bytes,
+            on_room=self.gate.poke,
+        )
+        self._leases = Leases(ledger, self._bridge, worker=name, lease_s=settings.lease_s)
+        self._plans: PlanFollower | None = None
+        self._runner: Runner | None = None
+        self._periodic: list[Periodic] = []
+
+    @classmethod
+    def launch(
+        cls,
+        settings: Settings,
+        *,
+        name: str,
+        capacity: int,
+        spec: EngineSpec,
+        send_hints: HintSender,
+        on_failing: Callable[[], None],
+    ) -> GpuWorker:
+        """Check the dependencies, load the model, register: from then on jobs are released for this worker.
+
+        ``on_failing`` is called when the device fails again and again. Raises :class:`SynerDiffError` with one
+        sentence when something is missing; nothing is left running then.
+        """
+        ledger = Ledger.connect(settings.redis_url, ledger_config(settings))
+        ledger.check_server(allow_unsafe=settings.allow_unsafe_redis)
+        store = Store(StoreConfig.of(settings))
+        store.check()
+        worker = cls(
+            settings,
+            name=name,
+            capacity=capacity,
+            ledger=ledger,
+            store=store,
+            spec=spec,
+            send_hints=send_hints,
+            on_failing=on_failing,
+        )
+        try:
+            worker._start()
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    def _start(self) -> None:
+        ready = self._bridge.start()
+        self._uploads.maker = Maker(self.name, ready.entry.model_hash, ready.versions)
+        self._runner = Runner(
+            Serving(self.name, ready.entry, self._settings.limits, self._settings.lease_s),
+            ledger=self.ledger,
+            bridge=self._bridge,
+            uploads=self._uploads,
+            leases=self._leases,
+            gate=self.gate,
+            send_hints=self._send_hints,
+        )
+        self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id)
+        self.ledger.put_model(ready.entry)
+        self._begin("leases", self._settings.lease_s / 4, self._leases.renew)
+        self._begin("plans", BEAT_S, self._plans.refresh)
+        self._begin("heartbeat", BEAT_S, self._beat)
+
+    def follow(self, job_id: str, notify: Notify) -> Outcome:
+        """Follow one hint (see :class:`Runner`)."""
+        if self._runner is None:
+            return Outcome("refused", "this worker is starting")
+        return self._runner.follow(job_id, notify)
+
+    def drain(self) -> None:
+        """Claim nothing more, finish what fits in the grace, hand the rest back, deregister, stop the engine."""
+        self.gate.close()
+        if self._state == "ready":
+            self._state = "draining"
+        deadline = time.monotonic() + self._settings.grace_s
+        log.info("worker draining", jobs=len(self._leases), grace_s=self._settings.grace_s)
+        self._say_state()
+        for run in self._leases.held:
+            if run.phase is Phase.WAITING:
+                run.tell(GiveBack("the worker is leaving"))  # nothing is lost, and another worker starts it now
+        self._leases.wait_empty(max(0.0, deadline - time.monotonic()))
+        self._leave(RETURN_S)
+
+    def abandon(self) -> None:
+        """Hand everything back and leave at once: what the ledger does not hear now, its lapsing leases tell it."""
+        self.gate.close()
+        self._leave(RETURN_S / 2)
+
+    def kill(self) -> None:
+        """End the engine process and every thread, telling nobody."""
+        for periodic in self._periodic:
+            periodic.stop(timeout_s=0.0)
+        self._uploads.stop()
+        self._bridge.stop()
+
+    def _leave(self, timeout_s: float) -> None:
+        for run in self._leases.held:
+            run.tell(GiveBack("the worker is leaving"))
+        if not self._leases.wait_empty(timeout_s) and self._runner is not None:
+            log.warning("jobs left to their leases", jobs=len(self._leases))
+        if self._runner is not None:
+            self._runner.abandoned.set()
+        for run in self._leases.held:
+            run.tell(GiveBack("the worker is leaving"))
+        self.gate.wait_empty(1.0)
+        self.kill()
+        self._deregister()
+
+    def _deregister(self) -> None:
+        try:
+            self.ledger.deregister(self.name)
+        except LedgerUnavailable as error:
+            log.warning("not deregistered; the registration expires by itself", reason=error.message)
+
+    def _begin(self, name: str, interval_s: float, action: Callable[[], None]) -> None:
+        periodic = Periodic(name, interval_s, action)
+        self._periodic.append(periodic)
+        periodic.start()
+
+    def _beat(self) -> None:
+        self._send_hints(self.ledger.heartbeat(self.report(), self._settings.worker_ttl_s))
+
+    def _say_state(self) -> None:
+        try:
+            self._beat()
+        except SynerDiffError as error:
+            log.debug("state not told", reason=error.message)
+
+    def _fail(self, reason: str) -> None:
+        log.critical("worker gives its device up", reason=reason)
+        self._state = "failing"
+        self.gate.close()
+        self._say_state()
+        self._on_failing()
+
+    def report(self) -> WorkerReport:
+        """What this worker says of itself."""
+        ready = self._bridge.ready
+        return WorkerReport(
+            name=self.name,
+            pool=self.pool,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            capacity=self._capacity,
+            running=len(self._leases),
+            profile_id=ready.profile_id if ready else "",
+            plan_version=self._plans.version if self._plans else 0,
+            device=ready.device if ready else "",
+            model_hash=ready.entry.model_hash if ready else "",
+            state=self._state,
+            slot={**self._bridge.slot, "engine_restarts": self._bridge.restarts},
+            started_at=self._started_at,
+        )
