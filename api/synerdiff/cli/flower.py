@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from synerdiff.protocol.errors import Unavailable
 from synerdiff.settings import Settings
 
 # Opens Flower's API, which can stop workers, to whoever reaches the port.
@@ -15,12 +14,7 @@ def run_flower(settings: Settings) -> int:
     """Run Flower until it is stopped; returns the exit code.
 
     The broker's address and the password stay in this process: arguments of a process are visible to all.
-    Raises :class:`Unavailable` when Flower is not installed.
     """
-    try:
-        import flower.command  # noqa: F401 - found out here, before Celery says "no such command"
-    except ImportError:
-        raise Unavailable("Flower is not installed: pip install 'synerdiff[flower]'") from None
     from synerdiff.dispatch.app import celery_app
 
     os.environ.pop(UNSAFE, None)

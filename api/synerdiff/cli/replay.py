@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from synerdiff.cli.console import err
+from synerdiff.cli.extras import require
 from synerdiff.cli.job_input import wrong
 from synerdiff.protocol import Receipt
-from synerdiff.protocol.errors import ModelError, Unavailable
+from synerdiff.protocol.errors import ModelError
 from synerdiff.settings import Settings, load
 from synerdiff.storage import encode_image, read_receipt
 
@@ -68,16 +69,13 @@ def replay(source: Path, out_dir: Path, image_format: str) -> dict[str, Any]:
 
 def _run(receipt: Receipt, settings: Settings) -> list[Any]:
     """Run the receipt's job alone in an engine of this process; its ``ImageReady`` events by index."""
+    require("worker")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
-    try:
-        from synerdiff.engine.config import EngineConfig
-        from synerdiff.engine.engine import Engine
-        from synerdiff.engine.model import load_model
-        from synerdiff.engine.types import ImageReady, JobFailed, Request
-    except ImportError as error:
-        raise Unavailable(
-            f"a replay needs the engine ({error.name} is missing): pip install 'synerdiff[worker]'"
-        ) from None
+    from synerdiff.engine.config import EngineConfig
+    from synerdiff.engine.engine import Engine
+    from synerdiff.engine.model import load_model
+    from synerdiff.engine.types import ImageReady, JobFailed, Request
+
     model = load_model(
         settings.model_path, name=settings.model, device=settings.device, revision=settings.model_revision
     )

