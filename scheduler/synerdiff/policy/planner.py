@@ -79,10 +79,21 @@ class Planner:
         return self._tables[key]
 
     def plan(
-        self, ratings: Ratings, *, theta: float | None, version: int, skip_above: int, reprofile: bool = False
+        self,
+        source: Profile | Ratings,
+        *,
+        theta: float | None,
+        version: int,
+        skip_above: int,
+        capacity: int | None = None,
+        reprofile: bool = False,
     ) -> PlanView:
-        """The plan that sustains ``theta`` of the best sustainable rate (``None``: ``theta: auto``)."""
+        """The plan that sustains ``theta`` of the best sustainable rate (``None``: ``theta: auto``).
+
+        ``source`` is a profile, whose batch cap ``capacity`` bounds, or its ratings.
+        """
         check_theta(theta)
+        ratings = self.ratings(source, capacity) if isinstance(source, Profile) else source
         price = None if theta is None else ratings.curve.price_for(theta)
         table = self.table(ratings, price)
         plan = Plan(

@@ -1,0 +1,56 @@
+"""Planning for one pool and profile: from its load and reports to the plan in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from synerdiff.ledger import PoolLoad, WorkerReport
+from synerdiff.policy import PlanView, PolicyError, Profile, default_plan, parse_profile
+from synerdiff.policy.planner import Planner
+from synerdiff.policy.steering import Steering
+from synerdiff.policy.wire import document_hash, table_document
+from synerdiff.scheduler.drift import Drift
+from synerdiff.scheduler.load import load_of
+
+
+class Pilot:
+    """Steers by one profile; what the controller remembers lives here between ticks."""
+
+    def __init__(self, profile: Profile, planner: Planner, capacity: int) -> None:
+        self.profile = profile
+        self.capacity = capacity
+        self._planner = planner
+        self.steering = Steering(planner.ratings(profile, capacity))
+        self.drift = Drift(self.steering.ratings.cost)
+
+    def plan(self, counters: PoolLoad, reports: Sequence[WorkerReport], devices: int, elapsed_s: float) -> PlanView:
+        """The plan for now; its version is the caller's to set. ``reports`` are the profile's workers."""
+        for report in reports:
+            self.drift.take(report.name, report.slot)
+        self.drift.forget({report.name for report in reports})
+        target = self.steering.tick(load_of(counters, devices, self.profile), elapsed_s)
+        return self._planner.plan(
+            self.steering.ratings,
+            theta=target.theta,
+            version=0,
+            skip_above=target.skip_above,
+            reprofile=self.drift.parted,
+        )
+
+
+def fallback(capacity: int) -> PlanView:
+    """The plan where no profile can be used: the built-in default, published like any other."""
+    view = default_plan(max(capacity, 1))
+    table = replace(view.table, table_hash=document_hash(table_document(view.table)))
+    return PlanView(replace(view.plan, table_hash=table.table_hash, reprofile=True), table)
+
+
+def read_profile(document: str, report: WorkerReport) -> Profile:
+    """A published profile, checked against a worker that goes by it; raises :class:`PolicyError` naming the field."""
+    profile = parse_profile(document)
+    for name in ("model_hash", "device"):
+        theirs, ours = getattr(report, name), getattr(profile, name)
+        if theirs and ours and theirs != ours:
+            raise PolicyError(name, f"is {ours!r:.60} in the profile, but the worker has {theirs!r:.60}")
+    return profile

@@ -1,0 +1,140 @@
+"""The scheduler service: a tick a second for every pool, and a thread that takes submissions."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import redis
+
+from synerdiff.dispatch import Hints, celery_app
+from synerdiff.ledger import Ledger, LedgerConfig
+from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
+from synerdiff.scheduler.leader import Leadership
+from synerdiff.scheduler.plans import PlanWriter
+from synerdiff.scheduler.reconcile import reconcile
+from synerdiff.scheduler.submissions import Submissions
+from synerdiff.settings import Settings
+from synerdiff.telemetry import configure_logging, get_logger
+
+log = get_logger(__name__)
+
+LONGEST_WAIT_S = 10.0
+STOP_S = 5.0
+
+
+class Scheduler:
+    """What one tick does, and what is kept between ticks."""
+
+    def __init__(
+        self, ledger: Ledger, hints: Hints, tick_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ledger = ledger
+        self._hints = hints
+        self._leadership = Leadership(ledger, tick_s)
+        self._plans = PlanWriter(ledger)
+        self._tick_s = tick_s
+        self._clock = clock
+        self._led_at: float | None = None
+
+    def tick(self) -> bool:
+        """Reap, re-send hints and plan, for every pool; False while another scheduler leads.
+
+        Raises :class:`LedgerUnavailable`.
+        """
+        leader = self._leadership.hold()
+        if leader is None:
+            self._plans.forget()
+            self._led_at = None
+            return False
+        now = self._clock()
+        elapsed_s = self._tick_s if self._led_at is None else now - self._led_at
+        self._led_at = now
+        for pool in self._ledger.pools():
+            reconcile(self._ledger, self._hints, pool)
+            self._plans.write(pool, self._ledger.load(pool), leader, elapsed_s)
+        return True
+
+
+class Service:
+    """The loop around the ticks: waits out a Redis that is away, saying so once."""
+
+    def __init__(self, scheduler: Scheduler, tick_s: float, stop: threading.Event) -> None:
+        self._scheduler = scheduler
+        self._tick_s = tick_s
+        self._stop = stop
+        self._failures = 0
+
+    def run(self) -> None:
+        """Tick until stopped."""
+        while not self._stop.is_set():
+            started = time.monotonic()
+            self._stop.wait(max(self._tick() - (time.monotonic() - started), 0.0))
+
+    def _tick(self) -> float:
+        """One tick; returns the seconds from its start to the next."""
+        try:
+            self._scheduler.tick()
+        except LedgerUnavailable as error:
+            if not self._failures:
+                log.error("the scheduler waits for Redis", reason=error.message)
+            self._failures += 1
+            return float(min(self._tick_s * 2 ** min(self._failures, 8), LONGEST_WAIT_S))
+        if self._failures:
+            log.info("Redis is back", missed_ticks=self._failures)
+        self._failures = 0
+        return self._tick_s
+
+
+def ledger_config(settings: Settings) -> LedgerConfig:
+    """The ledger's part of the settings."""
+    return LedgerConfig(
+        max_queue=settings.max_queue,
+        max_attempts=settings.max_attempts,
+        result_ttl_s=settings.result_ttl_s,
+        dead_ttl_s=settings.dead_ttl_s,
+    )
+
+
+def run_scheduler(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit code: 0 after a stop, 2 when it cannot start."""
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        ledger = Ledger.connect(settings.redis_url, ledger_config(settings))
+        ledger.check_server(settings.allow_unsafe_redis)
+    except SynerDiffError as error:
+        log.error("the scheduler cannot start", reason=error.message)
+        return 2
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    hints = Hints(celery_app(settings.redis_url))
+    thread = _submissions(settings, ledger, hints, stop)
+    log.info("scheduler started", tick_s=settings.tick_s)
+    Service(Scheduler(ledger, hints, settings.tick_s), settings.tick_s, stop).run()
+    thread.join(STOP_S)
+    hints.close()
+    ledger.close()
+    log.info("scheduler stopped")
+    return 0
+
+
+def _submissions(settings: Settings, ledger: Ledger, hints: Hints, stop: threading.Event) -> threading.Thread:
+    client: redis.Redis = redis.Redis.from_url(
+        settings.redis_url, socket_connect_timeout=3.0, socket_timeout=10.0, health_check_interval=15
+    )
+    consumer = Submissions(client, ledger, hints, model=settings.model, limits=settings.limits, stop=stop)
+    thread = threading.Thread(target=consumer.run, name="submissions", daemon=True)
+    thread.start()
+    return thread
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
