@@ -1,0 +1,47 @@
+"""Images from the device to the host without stopping the device: pinned memory and a stream of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostCopy:
+    """One image on its way to the host."""
+
+    image: Tensor
+    arrived: torch.cuda.Event | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has arrived; asking does not wait."""
+        return self.arrived is None or self.arrived.query()
+
+    def get(self) -> Tensor:
+        """Return the image on the host; waits until it has arrived."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.image
+
+
+class HostCopies:
+    """Starts copies of images to the host. On a device that is the host they are there at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def start(self, image: Tensor) -> HostCopy:
+        """Copy what the current stream has made of ``image`` so far."""
+        if self._stream is None:
+            return HostCopy(image, None)
+        self._stream.wait_stream(torch.cuda.current_stream(image.device))
+        target = torch.empty(image.shape, dtype=image.dtype, pin_memory=True)
+        with torch.cuda.stream(self._stream):
+            target.copy_(image, non_blocking=True)
+            image.record_stream(self._stream)
+            arrived = torch.cuda.Event()
+            arrived.record(self._stream)
+        return HostCopy(target, arrived)
