@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synerdiff.client.catalogue import Catalogue
 from synerdiff.client.prepare import prepare
@@ -15,6 +14,9 @@ from synerdiff.protocol import FieldError, Job, JobView
 from synerdiff.protocol.errors import InvalidJob, JobNotFound, UnknownModel
 from synerdiff.settings import Settings, load
 from synerdiff.storage import Store, StoreConfig
+
+if TYPE_CHECKING:
+    from synerdiff.dispatch import Hints
 
 log = logging.getLogger("synerdiff.client")
 
@@ -26,7 +28,6 @@ class Backend:
         self.settings = settings
         self.ledger = ledger
         self.catalogue = Catalogue(ledger.models)
-        self._sending = threading.Lock()
 
     @classmethod
     def connect(cls, settings: Settings | None = None) -> Backend:
@@ -46,7 +47,7 @@ class Backend:
         return Store(StoreConfig.of(self.settings))
 
     @cached_property
-    def _hints(self) -> Any:
+    def _hints(self) -> Hints:
         from synerdiff.dispatch import Hints, celery_app
 
         return Hints(celery_app(self.settings.redis_url))
@@ -96,20 +97,14 @@ class Backend:
 
     def ring(self, pool: str, job_ids: Sequence[str]) -> None:
         """Send hints. One that cannot be sent now is sent by the reconciler: the job is stored all the same."""
-        if not job_ids:
-            return
-        from kombu.exceptions import OperationalError
-
-        try:
-            with self._sending:
-                self._hints.send(pool, job_ids)
-        except (OperationalError, OSError) as error:
-            log.warning(
-                "%d hints for pool %s were left to the reconciler: %s", len(job_ids), pool, type(error).__name__
-            )
+        left = self._hints.send(pool, job_ids) if job_ids else ()
+        if left:
+            log.warning("%d hints for pool %s are left to the reconciler", len(left), pool)
 
     def close(self) -> None:
         """Close what was opened."""
+        if "_hints" in vars(self):
+            self._hints.close()
         self.ledger.close()
 
     def _prepare(self, fields: Mapping[str, Any], idempotency_key: str | None = None) -> tuple[Job, str]:

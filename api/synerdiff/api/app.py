@@ -1,0 +1,92 @@
+"""The gateway as a FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from synerdiff.api import errors, images, jobs, site, watch
+from synerdiff.api.context import Gateway
+from synerdiff.api.hub import EventHub
+from synerdiff.api.keys import Keys
+from synerdiff.api.metrics import Measured, Metrics
+from synerdiff.api.schema import job_schema
+from synerdiff.client.backend import Backend
+from synerdiff.settings import Settings
+
+DESCRIPTION = "Enqueue image-generation jobs, follow them, fetch their images."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the gateway. Raises :class:`LedgerUnavailable` or :class:`SettingsError` with a sentence."""
+    gateway = _gateway(settings)
+    app = FastAPI(
+        title="SynerDiff",
+        version=version("synerdiff"),
+        description=DESCRIPTION,
+        docs_url=None,  # FastAPI's own pages load scripts from another host
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.gateway = gateway
+    app.add_middleware(Measured, metrics=gateway.metrics)
+    errors.install(app)
+    for router in (jobs.router, images.router, watch.router):
+        app.include_router(router)
+    site.install(app)
+    _describe(app, settings)
+    return app
+
+
+def _gateway(settings: Settings) -> Gateway:
+    keys = Keys(settings.api_keys)
+    backend = Backend.connect(settings)
+    ledger = backend.ledger
+
+    def ended(job_id: str) -> bool:
+        view = ledger.get(job_id)
+        return view is None or view.state.final
+
+    return Gateway(settings, backend, keys, EventHub(ledger.events_of, ledger.events, ended), Metrics())
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    gateway.hub.start()
+    yield
+    gateway.hub.stop()
+    gateway.backend.close()
+
+
+def _describe(app: FastAPI, settings: Settings) -> None:
+    """Add the schema of a job, whose caps come from the settings, to the OpenAPI document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+            found["components"]["schemas"] |= _request_schemas(settings)
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _request_schemas(settings: Settings) -> dict[str, Any]:
+    job = job_schema(settings.limits)
+    own = {
+        "size": {"type": "string", "description": "WIDTHxHEIGHT or auto"},
+        "response_format": {"enum": ["url", "b64_json"], "default": "url"},
+        "output_format": job["properties"]["format"],
+        "quality": {"type": "string", "description": "exact, balanced or fast; OpenAI's names work too"},
+        "user": {"type": "string", "description": "kept in the job's metadata"},
+    }
+    return {
+        "JobFields": {**job, "title": "JobFields"},
+        "ImagesRequest": {**job, "title": "ImagesRequest", "properties": job["properties"] | own},
+    }

@@ -1,0 +1,30 @@
+"""What every request handler needs, made once when the gateway starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from synerdiff.api.hub import EventHub
+from synerdiff.api.keys import Keys
+from synerdiff.api.metrics import Metrics
+from synerdiff.client.backend import Backend
+from synerdiff.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The gateway's parts."""
+
+    settings: Settings
+    backend: Backend
+    keys: Keys
+    hub: EventHub
+    metrics: Metrics
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway that serves this request (a FastAPI dependency)."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway

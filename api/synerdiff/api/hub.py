@@ -1,0 +1,136 @@
+"""One reader of Redis for any number of event streams.
+
+A thread blocks on the streams of all watched jobs at once and hands each event to the asyncio queues of the
+job's followers, so three hundred open streams cost one Redis connection and no threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from synerdiff.protocol import JobEvent
+from synerdiff.protocol.errors import LedgerUnavailable
+
+log = logging.getLogger("synerdiff.api")
+BLOCK_S = 0.2  # how late a new follower's first live event may be
+RETRY_S = 0.5
+RECHECK_S = 15.0
+
+ReadMany = Callable[[Mapping[str, str], float], Sequence[tuple[str, JobEvent]]]
+ReadOne = Callable[[str, str], Sequence[JobEvent]]
+Ended = Callable[[str], bool]
+
+
+@dataclass(eq=False, slots=True)
+class _Follower:
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[JobEvent] = field(default_factory=asyncio.Queue)  # bounded by the stream's own trimming
+
+
+class EventHub:
+    """Followers of jobs' events.
+
+    ``read_many(after, block_s)`` reads the streams of several jobs past an id each, ``read_one`` one job's,
+    ``ended`` tells whether a job's record is final or gone.
+    """
+
+    def __init__(self, read_many: ReadMany, read_one: ReadOne, ended: Ended) -> None:
+        self._read_many, self._read_one, self._ended = read_many, read_one, ended
+        self._lock = threading.Lock()
+        self._followers: dict[str, set[_Follower]] = {}
+        self._after: dict[str, str] = {}
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="event-hub", daemon=True)
+
+    def start(self) -> None:
+        """Start the reader."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the reader and wait for it."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout=5.0)
+
+    @property
+    def followers(self) -> int:
+        """How many streams are open."""
+        with self._lock:
+            return sum(len(group) for group in self._followers.values())
+
+    async def follow(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
+        """A job's events past ``after``, to its end.
+
+        Following begins before the past is read, so nothing falls between; what comes twice is dropped by id.
+        """
+        follower = _Follower(asyncio.get_running_loop())
+        self._join(job_id, follower, after)
+        try:
+            ended = await asyncio.to_thread(self._ended, job_id)  # before the past: what ended has all its events
+            for event in await asyncio.to_thread(self._read_one, job_id, after):
+                after = event.id
+                yield event
+                ended = ended or event.final
+            while not ended:
+                event_or_none = await self._next(follower)
+                if event_or_none is None:
+                    ended = await asyncio.to_thread(self._ended, job_id)
+                elif _order(event_or_none.id) > _order(after):
+                    after = event_or_none.id
+                    yield event_or_none
+                    ended = event_or_none.final
+        finally:
+            self._leave(job_id, follower)
+
+    async def _next(self, follower: _Follower) -> JobEvent | None:
+        try:
+            return await asyncio.wait_for(follower.queue.get(), RECHECK_S)
+        except TimeoutError:
+            return None
+
+    def _join(self, job_id: str, follower: _Follower, after: str) -> None:
+        with self._lock:
+            self._followers.setdefault(job_id, set()).add(follower)
+            self._after.setdefault(job_id, after)
+        self._wake.set()
+
+    def _leave(self, job_id: str, follower: _Follower) -> None:
+        with self._lock:
+            group = self._followers[job_id]
+            group.discard(follower)
+            if not group:
+                del self._followers[job_id], self._after[job_id]
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._lock:
+                after = dict(self._after)
+            if not after:
+                self._wake.wait(RETRY_S)
+                self._wake.clear()
+                continue
+            try:
+                for job_id, event in self._read_many(after, BLOCK_S):
+                    self._deliver(job_id, event)
+            except LedgerUnavailable as error:
+                log.warning("event streams wait for Redis: %s", error.message)
+                self._stopping.wait(RETRY_S)
+
+    def _deliver(self, job_id: str, event: JobEvent) -> None:
+        with self._lock:
+            if job_id not in self._followers:
+                return
+            self._after[job_id] = event.id
+            for follower in self._followers[job_id]:
+                follower.loop.call_soon_threadsafe(follower.queue.put_nowait, event)
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    """A stream id as numbers: ``milliseconds-sequence``."""
+    time, _, sequence = event_id.partition("-")
+    return int(time or 0), int(sequence or 0)

@@ -1,0 +1,130 @@
+"""``/v1/jobs``: submit, look at, follow, cancel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from synerdiff.api.body import json_object
+from synerdiff.api.context import Gateway, gateway_of
+from synerdiff.api.errors import InvalidRequest
+from synerdiff.api.keys import Tenant
+from synerdiff.api.schema import JOB_BODY, JOB_ID, SUBMIT_ERRORS, errors_of
+from synerdiff.client.images import with_urls
+from synerdiff.protocol import FieldError, JobState, JobView
+from synerdiff.protocol.errors import Forbidden, JobNotFound
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+HEARTBEAT_S = 15
+STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+
+Body = Annotated[dict[str, Any], Depends(json_object)]
+Here = Annotated[Gateway, Depends(gateway_of)]
+
+
+class Accepted(BaseModel):
+    """A job that is stored. ``created`` is false when the idempotency key or id had stored it before."""
+
+    id: str
+    state: JobState
+    created: bool
+    url: str
+    events_url: str
+
+
+def for_tenant(fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
+    """The job's fields with the key's tenant in them. Raises :class:`Forbidden` when they name another."""
+    if tenant is None:
+        return fields
+    if fields.get("tenant") not in (None, tenant):
+        raise Forbidden("tenant must be left out or be the key's own", field="tenant")
+    return {**fields, "tenant": tenant}
+
+
+def owned(gateway: Gateway, job_id: str, tenant: str | None) -> JobView:
+    """A job of this tenant. Raises :class:`JobNotFound`, for another tenant's too: ids tell nothing."""
+    view = gateway.backend.ledger.get(job_id) if _ID.fullmatch(job_id) else None
+    if view is None or (tenant is not None and view.job.tenant != tenant):
+        raise JobNotFound(f"no job has the id {job_id[:80]!r}; finished jobs are kept for a day", field="id")
+    return view
+
+
+@router.post("", status_code=202, response_model=Accepted, responses=SUBMIT_ERRORS, openapi_extra=JOB_BODY)
+async def submit(
+    response: Response,
+    gateway: Here,
+    tenant: Tenant,
+    fields: Body,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=255, description="the same key again returns the first job")
+    ] = None,
+) -> Accepted:
+    """Store a job; it runs as soon as a worker is free."""
+    submission = await run_in_threadpool(gateway.backend.submit, for_tenant(fields, tenant), idempotency_key)
+    state = JobState.QUEUED
+    if not submission.created:
+        state = (await run_in_threadpool(owned, gateway, submission.id, tenant)).state
+    gateway.metrics.submitted.labels(created=str(submission.created).lower()).inc()
+    url = f"/v1/jobs/{submission.id}"
+    response.headers["Location"] = url
+    return Accepted(id=submission.id, state=state, created=submission.created, url=url, events_url=f"{url}/events")
+
+
+@router.get("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 503))
+def get(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobView:
+    """The job as it stands; finished images come with presigned URLs."""
+    view = owned(gateway, job_id, tenant)
+    if not view.images:
+        return view
+    return with_urls(view, gateway.backend.store, gateway.settings.presign_expiry_s)
+
+
+@router.delete("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 503))
+def cancel(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobView:
+    """Cancel a job; one that has ended stays as it is."""
+    owned(gateway, job_id, tenant)
+    gateway.backend.cancel(job_id)
+    return gateway.backend.view(job_id)
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"content": STREAM},
+        **errors_of(401, 404, 422, 503),
+    },
+)
+async def events(
+    request: Request,
+    job_id: JOB_ID,
+    gateway: Here,
+    tenant: Tenant,
+    last_event_id: Annotated[str | None, Header(description="go on after this event's id")] = None,
+) -> EventSourceResponse:
+    """Follow a job as server-sent events: ``event`` is the kind, ``data`` the event as JSON, to the job's end."""
+    after = _after(last_event_id)
+    await run_in_threadpool(owned, gateway, job_id, tenant)
+    return EventSourceResponse(_sent(gateway, job_id, after), ping=HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
+
+
+def _after(last_event_id: str | None) -> str:
+    if not last_event_id:
+        return "0"
+    if not _EVENT_ID.fullmatch(last_event_id):
+        message = "Last-Event-ID must be an id that this stream sent, such as 1700000000000-0"
+        raise InvalidRequest([FieldError(field="Last-Event-ID", message=message)])
+    return last_event_id
+
+
+async def _sent(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[ServerSentEvent]:
+    async for event in gateway.hub.follow(job_id, after):
+        yield ServerSentEvent(event.model_dump_json(), event=event.kind, id=event.id)

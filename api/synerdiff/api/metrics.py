@@ -1,0 +1,94 @@
+"""The gateway's Prometheus metrics; units are in the names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from synerdiff.ledger import Ledger
+from synerdiff.protocol.errors import LedgerUnavailable
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+_POOL = ("queued", "released", "running", "capacity", "workers")
+
+
+class Metrics:
+    """A registry of its own for each gateway, so that two in one process do not collide."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        names: Any = {"registry": self.registry}
+        self.requests = Counter(
+            "synerdiff_http_requests_total", "Requests answered", ["method", "route", "status"], **names
+        )
+        self.latency = Histogram(
+            "synerdiff_http_request_seconds", "Time to the start of the answer", ["method", "route"], **names
+        )
+        self.submitted = Counter(
+            "synerdiff_jobs_submitted_total",
+            "Jobs taken over HTTP; created is false for a repeat",
+            ["created"],
+            **names,
+        )
+        self.streams = Gauge("synerdiff_event_streams", "Open server-sent event streams", **names)
+        self.ledger_up = Gauge("synerdiff_ledger_up", "1 when Redis answered this scrape", **names)
+        self.pools = {
+            name: Gauge(f"synerdiff_pool_{name}", f"{name} of a pool, from the ledger's counters", ["pool"], **names)
+            for name in _POOL
+        }
+        self.oldest = Gauge("synerdiff_pool_oldest_job_age_seconds", "Age of the oldest open job", ["pool"], **names)
+
+    def render(self, ledger: Ledger, streams: int) -> tuple[bytes, str]:
+        """The metrics as text, and its media type. A Redis that is away is a metric, not an error."""
+        self.streams.set(streams)
+        try:
+            for pool in ledger.pools():
+                self._read_pool(ledger, pool)
+            self.ledger_up.set(1)
+        except LedgerUnavailable:
+            self.ledger_up.set(0)
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _read_pool(self, ledger: Ledger, pool: str) -> None:
+        load = ledger.load(pool)
+        for name, gauge in self.pools.items():
+            gauge.labels(pool=pool).set(getattr(load, name))
+        self.oldest.labels(pool=pool).set(load.oldest_age_s)
+
+
+class Measured:
+    """ASGI middleware: counts requests by route (the template, never the path: ids would be labels without end)."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self.app(scope, receive, measured)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.metrics.requests.labels(method=method, route=route, status=str(status)).inc()
+        self.metrics.latency.labels(method=method, route=route).observe(seconds)
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})

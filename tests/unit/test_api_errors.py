@@ -1,0 +1,53 @@
+"""One JSON shape for every error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from synerdiff.api import errors
+from synerdiff.protocol import FieldError, SynerDiffError
+from synerdiff.protocol.errors import InvalidJob, JobNotFound, Overloaded, Unauthorized
+
+
+def _body(error: SynerDiffError) -> dict[str, object]:
+    found = json.loads(bytes(errors.reply(error).body))
+    assert set(found) == {"error"}
+    assert set(found["error"]) == {"code", "message", "field", "retryable", "docs", "errors"}
+    return dict(found["error"])
+
+
+def test_the_shape() -> None:
+    assert _body(JobNotFound("no such job", field="id")) == {
+        "code": "job_not_found",
+        "message": "no such job",
+        "field": "id",
+        "retryable": False,
+        "docs": "/docs/errors#job_not_found",
+        "errors": [],
+    }
+
+
+def test_every_wrong_field_is_listed() -> None:
+    wrong = [FieldError(field="steps", message="too many"), FieldError(field="n", message="too few")]
+    body = _body(InvalidJob(wrong))
+    assert body["field"] == "steps"
+    assert body["errors"] == [{"field": "steps", "message": "too many"}, {"field": "n", "message": "too few"}]
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (2.1, "3"), (30.0, "30")])
+def test_backpressure_says_when_to_try_again(seconds: float, header: str) -> None:
+    answer = errors.reply(Overloaded("the queue is full", retry_after_s=seconds))
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == header
+
+
+def test_a_missing_key_is_challenged() -> None:
+    answer = errors.reply(Unauthorized("send a key"))
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_any_text_can_be_sent_back() -> None:
+    assert _body(InvalidJob([FieldError(field="\ud800", message="lone \ud800")]))["message"] == "lone \ud800"

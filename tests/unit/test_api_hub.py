@@ -1,0 +1,154 @@
+"""One reader serves every follower, and nothing is lost or doubled between the past and the live stream."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from synerdiff.api.hub import EventHub
+from synerdiff.protocol import JobEvent
+from synerdiff.protocol.errors import LedgerUnavailable
+
+
+class Streams:
+    """Event streams in memory that count how they are read."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.events: dict[str, list[JobEvent]] = {}
+        self.readers: set[int] = set()
+        self.failures = 0
+
+    def add(self, job_id: str, kind: str, step: int = 0) -> None:
+        with self.changed:
+            stream = self.events.setdefault(job_id, [])
+            stream.append(JobEvent.model_validate({"id": f"{len(stream) + 1}-0", "kind": kind, "step": step}))
+            self.changed.notify_all()
+
+    def read_many(self, after: Mapping[str, str], block_s: float) -> list[tuple[str, JobEvent]]:
+        self.readers.add(threading.get_ident())
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("away")
+        with self.changed:
+            self.changed.wait_for(lambda: any(self._past(job_id, at) for job_id, at in after.items()), block_s)
+            return [(job_id, event) for job_id, at in after.items() for event in self._past(job_id, at)]
+
+    def read_one(self, job_id: str, after: str) -> list[JobEvent]:
+        with self.changed:
+            return self._past(job_id, after)
+
+    def ended(self, job_id: str) -> bool:
+        with self.changed:
+            return any(event.final for event in self.events.get(job_id, []))
+
+    def _past(self, job_id: str, after: str) -> list[JobEvent]:
+        return [event for event in self.events.get(job_id, []) if int(event.id[:-2]) > int(after.split("-")[0])]
+
+
+@pytest.fixture
+def streams() -> Streams:
+    return Streams()
+
+
+@pytest.fixture
+def hub(streams: Streams) -> Iterator[EventHub]:
+    hub = EventHub(streams.read_many, streams.read_one, streams.ended)
+    hub.start()
+    yield hub
+    hub.stop()
+
+
+async def _kinds(hub: EventHub, job_id: str, after: str = "0") -> list[str]:
+    return [f"{event.kind}{event.step}" async for event in hub.follow(job_id, after)]
+
+
+def test_the_past_is_told_to_its_end(hub: EventHub, streams: Streams) -> None:
+    for kind in ("queued", "started", "succeeded"):
+        streams.add("a", kind)
+    assert asyncio.run(_kinds(hub, "a")) == ["queued0", "started0", "succeeded0"]
+    assert asyncio.run(_kinds(hub, "a", "2-0")) == ["succeeded0"]
+    assert hub.followers == 0
+
+
+def test_many_followers_of_many_jobs_share_one_reader(hub: EventHub, streams: Streams) -> None:
+    async def run() -> list[list[str]]:
+        jobs = [f"job{index}" for index in range(30)]
+        for job_id in jobs:
+            streams.add(job_id, "queued")
+        tasks = [asyncio.create_task(_kinds(hub, job_id)) for job_id in jobs for _ in range(3)]
+        while hub.followers < 90:
+            await asyncio.sleep(0)
+        for step in range(1, 6):
+            for job_id in jobs:
+                streams.add(job_id, "step", step)
+            await asyncio.sleep(0)
+        for job_id in jobs:
+            streams.add(job_id, "succeeded")
+        return await asyncio.gather(*tasks)
+
+    expected = ["queued0", *(f"step{step}" for step in range(1, 6)), "succeeded0"]
+    assert asyncio.run(run()) == [expected] * 90
+    assert len(streams.readers) == 1
+
+
+def test_a_late_follower_of_a_watched_job_gets_its_past(hub: EventHub, streams: Streams) -> None:
+    async def run() -> list[str]:
+        streams.add("a", "queued")
+        first = asyncio.create_task(_kinds(hub, "a"))
+        while not streams.readers:
+            await asyncio.sleep(0)
+        streams.add("a", "started")
+        late = asyncio.create_task(_kinds(hub, "a"))
+        while hub.followers < 2:
+            await asyncio.sleep(0)
+        streams.add("a", "succeeded")
+        assert await first == await late
+        return await late
+
+    assert asyncio.run(run()) == ["queued0", "started0", "succeeded0"]
+
+
+def test_a_follower_that_leaves_is_forgotten(hub: EventHub, streams: Streams) -> None:
+    async def run() -> None:
+        task = asyncio.create_task(_kinds(hub, "a"))
+        while hub.followers < 1:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    assert hub.followers == 0
+
+
+def test_the_stream_goes_on_when_redis_is_back(
+    hub: EventHub, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synerdiff.api.hub.RETRY_S", 0.01)
+    streams.failures = 3
+
+    async def run() -> list[str]:
+        task = asyncio.create_task(_kinds(hub, "a"))
+        while streams.failures:
+            await asyncio.sleep(0)
+        streams.add("a", "cancelled")
+        return await task
+
+    assert asyncio.run(run()) == ["cancelled0"]
+
+
+def test_a_job_that_ended_without_an_event_ends_its_stream(
+    hub: EventHub, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synerdiff.api.hub.RECHECK_S", 0.01)
+    monkeypatch.setattr(hub, "_ended", _later(True))
+    assert asyncio.run(_kinds(hub, "a")) == []
+
+
+def _later(answer: bool) -> object:
+    answers = iter([False, False])
+    return lambda _: next(answers, answer)
