@@ -1,0 +1,159 @@
+"""The scheduler's tick against a real Redis: leadership, plans, profiles, hints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+import redis
+
+from synerdiff.dispatch import Hints, celery_app, queue_name
+from synerdiff.ledger import Ledger, WorkerReport
+from synerdiff.policy import plan_view, profile_document
+from synerdiff.policy.shipped import shipped_profile
+from synerdiff.protocol import Job
+from synerdiff.scheduler.service import Scheduler
+
+POOL = "sdxl"
+PROFILE = shipped_profile("h100-sdxl-1024")
+
+
+@pytest.fixture
+def ledger(redis_client: redis.Redis, redis_url: str) -> Ledger:
+    return Ledger.connect(redis_url)
+
+
+@pytest.fixture
+def make_scheduler(ledger: Ledger, redis_url: str) -> Callable[[], Scheduler]:
+    seconds = count()
+    return lambda: Scheduler(ledger, Hints(celery_app(redis_url)), tick_s=1.0, clock=lambda: float(next(seconds)))
+
+
+def beat(ledger: Ledger, name: str = "w1", *, profile_id: str = "p1", **fields: Any) -> None:
+    report = WorkerReport(name=name, pool=POOL, capacity=8, profile_id=profile_id, **fields)
+    ledger.heartbeat(report, 60.0)
+
+
+def make_job(number: int) -> Job:
+    return Job(id=f"job-{number}", model=POOL, prompt="a red boat", width=1024, height=1024, steps=30, seed=number)
+
+
+def view_in_force(ledger: Ledger, profile_id: str = "p1") -> dict[str, str]:
+    """The plan's head, once it is checked to be a valid plan with its table."""
+    head = ledger.get_plan(POOL, profile_id)
+    assert head is not None
+    table = ledger.get_table(head["table_hash"])
+    assert table is not None
+    plan_view(head, table)
+    return head
+
+
+def test_a_profile_without_a_document_gets_the_default_plan(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    beat(ledger)
+    assert make_scheduler().tick()
+    head = view_in_force(ledger)
+    assert (head["batch_cap"], head["reprofile"], head["version"]) == ("8", "1", "1")
+
+
+def test_a_published_profile_is_planned_for(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
+    ledger.put_profile("p1", profile_document(PROFILE))
+    beat(ledger)
+    make_scheduler().tick()
+    head = view_in_force(ledger)
+    assert head["profile_id"] == PROFILE.profile_id
+    assert head["reprofile"] == "0"
+
+
+def test_the_version_moves_only_when_the_plan_does(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
+    ledger.put_profile("p1", profile_document(PROFILE))
+    beat(ledger)
+    scheduler = make_scheduler()
+    versions = []
+    for _ in range(3):
+        scheduler.tick()
+        versions.append(int(view_in_force(ledger)["version"]))
+    assert versions == [versions[0]] * 3
+    for number in range(40):
+        ledger.submit(make_job(number), POOL)
+    for _ in range(12):
+        scheduler.tick()
+    loaded = view_in_force(ledger)
+    assert int(loaded["version"]) > versions[0]
+    assert loaded["skip_above"] == "0"
+
+
+def test_a_restarted_scheduler_goes_on_counting(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
+    beat(ledger)
+    make_scheduler().tick()
+    redis.Redis.delete(ledger.client, "synerdiff:leader:scheduler")
+    ledger.put_profile("p1", profile_document(PROFILE))
+    make_scheduler().tick()
+    assert view_in_force(ledger)["version"] == "2"
+
+
+def test_two_schedulers_never_lead_at_once(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
+    beat(ledger)
+    first, second = make_scheduler(), make_scheduler()
+    assert first.tick()
+    assert not second.tick()
+    redis.Redis.delete(ledger.client, "synerdiff:leader:scheduler")  # as when the first one was away for long
+    assert second.tick()
+    assert not first.tick()
+
+
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        ("not json", {}),
+        ('{"format": 99}', {}),
+        (profile_document(replace(PROFILE, model_hash="abc")), {"model_hash": "xyz"}),
+        (profile_document(PROFILE), {"device": "NVIDIA L4"}),
+    ],
+)
+def test_a_profile_that_does_not_fit_gives_the_default_plan(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler], document: str, fields: dict[str, str]
+) -> None:
+    ledger.put_profile("p1", document)
+    beat(ledger, **fields)
+    make_scheduler().tick()
+    assert view_in_force(ledger)["reprofile"] == "1"
+
+
+def test_slots_that_part_from_the_profile_ask_for_a_new_one(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    ledger.put_profile("p1", profile_document(PROFILE))
+    scheduler = make_scheduler()
+    for number in range(20):
+        slow = 1.5 * PROFILE.unet_s[2] + number * 1e-6
+        beat(ledger, slot={"predicted_s": 0.0, "measured_s": slow, "rows": 4, "chunks": 0})
+        scheduler.tick()
+    assert view_in_force(ledger)["reprofile"] == "1"
+
+
+def test_a_lost_hint_is_sent_again(
+    ledger: Ledger, redis_client: redis.Redis, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    beat(ledger)
+    released = ledger.submit(make_job(1), POOL).released
+    assert released == ("job-1",)  # its hint is never sent
+    scheduler = make_scheduler()
+    redis_client.zadd(f"synerdiff:released:{POOL}:5", {"job-1": 0.0})  # its backoff has passed
+    scheduler.tick()
+    assert redis_client.llen(queue_name(POOL)) == 1
+
+
+def test_a_table_that_went_away_is_written_again(
+    ledger: Ledger, redis_client: redis.Redis, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    beat(ledger)
+    scheduler = make_scheduler()
+    scheduler.tick()
+    redis_client.delete("synerdiff:table:" + view_in_force(ledger)["table_hash"])
+    scheduler.tick()
+    view_in_force(ledger)
