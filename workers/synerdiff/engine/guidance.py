@@ -1,0 +1,178 @@
+"""Skip-CFG: guidance whose unconditional pass runs only where it is needed.
+
+With guidance a step costs two UNet rows: the prediction with the prompt (``cond``) and the one without
+(``uncond``). What guidance adds is their difference, and that changes slowly: a skipped step predicts it from
+the last two steps that ran both passes. Differences are kept as differences of *noise* predictions, which
+hold longer than those of v- or x_0-predictions (docs/skip-cfg.md has the measurements).
+
+A sample's life: ``begin``; then at each step ``skips`` (before the UNet call, host floats only) and
+``combine`` (after it, for the whole batch). Adaptive Guidance (Castillo et al., arXiv 2312.12487) drops the
+pass for good or regresses it, FasterCache (Lv et al., arXiv 2410.19355) reuses it at fixed intervals; the
+criterion here, a step-size controller for each sample, is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from synerdiff.engine.calibration import Calibration
+from synerdiff.engine.samplers import V_PREDICTION
+from synerdiff.engine.schedule import Row, Table
+from synerdiff.engine.skip import Path, extrapolation_share, must_run, path_of, predicted_error
+
+_SIGMA_SAMPLERS = frozenset({"euler", "euler_a"})
+
+
+@dataclass(slots=True)
+class GuidanceState:
+    """One sample's guidance: the differences at its last two full steps and a few host values.
+
+    ``last`` and ``before`` are ``[C, h, w]`` differences of noise predictions at the steps ``last_step`` and
+    ``before_step`` (-1 where there is none). ``speed`` is their root mean square distance per unit of
+    log-signal-to-noise, ``agreement`` the cosine similarity of the two predictions at ``last_step``, and
+    ``error`` the predicted error of the steps skipped since. ``step`` counts the steps done.
+    """
+
+    scale: float
+    quality: str
+    sampler: str
+    path: Path
+    replay: frozenset[int] | None = None
+    step: int = 0
+    skipped: list[int] = field(default_factory=list)
+    last: Tensor | None = None
+    before: Tensor | None = None
+    last_step: int = -1
+    before_step: int = -1
+    speed: float = 0.0
+    agreement: float = 0.0
+    error: float = 0.0
+
+
+@lru_cache(maxsize=512)
+def _path(alpha: tuple[float, ...]) -> Path:
+    return path_of(alpha)
+
+
+def _signal(table: Table) -> tuple[float, ...]:
+    """alpha at each step of a sampler's table."""
+    column = table.values[Row.A].double()
+    if table.sampler in _SIGMA_SAMPLERS:
+        column = 1.0 / (column**2 + 1.0).sqrt()
+    return tuple(column.tolist())
+
+
+class Guidance:
+    """Skip-CFG for one model: its calibration and prediction type (``epsilon`` or ``v_prediction``)."""
+
+    def __init__(self, calibration: Calibration, prediction: str) -> None:
+        self.calibration = calibration
+        self._velocity = prediction == V_PREDICTION
+
+    def begin(
+        self, table: Table, guidance_scale: float, quality: str, replay: Iterable[int] | None = None
+    ) -> GuidanceState:
+        """The state of a new sample; ``replay`` lists the steps that skip, and all others run."""
+        steps = None if replay is None else frozenset(replay)
+        return GuidanceState(guidance_scale, quality, table.sampler, _path(_signal(table)), steps)
+
+    def eligible(self, state: GuidanceState) -> bool:
+        """Whether the sample may skip the unconditional pass at its next step, were it allowed to."""
+        limits = self.calibration.limits(state.quality)
+        if limits is None or state.last_step < 0:
+            return False
+        tolerance = limits.tolerance * self.calibration.samplers.get(state.sampler, 1.0)
+        error = state.error + self._step_error(state)
+        return not must_run(limits, state.path.steps, state.step, state.last_step, error, tolerance)
+
+    def skips(self, state: GuidanceState, allowed: bool) -> bool:
+        """Decide the next step: True skips the unconditional pass.
+
+        ``fast`` goes by the sample alone, ``balanced`` also needs the plan's allowance, ``exact`` never
+        skips, and a replay does as it did.
+        """
+        if state.replay is not None:
+            return state.step in state.replay and state.last_step >= 0
+        return (allowed or state.quality == "fast") and self.eligible(state)
+
+    def _step_error(self, state: GuidanceState) -> float:
+        return predicted_error(
+            state.path, state.step, state.last_step, state.speed, state.scale, self.calibration.exponent
+        )
+
+    def combine(self, cond: Tensor, uncond: Tensor, states: Sequence[GuidanceState], ran: Sequence[bool]) -> Tensor:
+        """The guided predictions ``[N, C, h, w]``; each state moves on by one step.
+
+        ``cond`` has a row for every state. ``uncond`` has one for every state whose ``ran`` is True, in
+        order. A row that ran is bitwise ``uncond + scale * (cond - uncond)``, as in diffusers' pipelines.
+        """
+        full = [i for i, run in enumerate(ran) if run]
+        short = [i for i, run in enumerate(ran) if not run]
+        if not short:
+            return self._run(cond, uncond, states)
+        if not full:
+            return self._skip(cond, states)
+        guided = torch.empty_like(cond)
+        guided[full] = self._run(cond[full], uncond, [states[i] for i in full])
+        guided[short] = self._skip(cond[short], [states[i] for i in short])
+        return guided
+
+    def _run(self, cond: Tensor, uncond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
+        difference = cond - uncond
+        self._observe(cond, uncond, difference, states)
+        return uncond + _column([state.scale for state in states], cond) * difference
+
+    def _skip(self, cond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
+        """cond + (scale - 1) * the predicted difference, which is the formula above with uncond eliminated."""
+        difference = torch.stack([self._predict(state) for state in states])
+        factors = [(state.scale - 1.0) / self._unit(state, state.step) for state in states]
+        for state in states:
+            state.error += self._step_error(state)
+            state.skipped.append(state.step)
+            state.step += 1
+        return cond + _column(factors, cond) * difference
+
+    def _unit(self, state: GuidanceState, step: int) -> float:
+        """What turns a difference of the model's outputs into one of noise: alpha for v, 1 for epsilon."""
+        return state.path.alpha[step] if self._velocity else 1.0
+
+    def _predict(self, state: GuidanceState) -> Tensor:
+        """The difference at the next step, as noise: the last one plus a share of its slope."""
+        assert state.last is not None
+        share = extrapolation_share(self.calibration, state.scale)
+        if state.before is None or share == 0.0:
+            return state.last
+        lam = state.path.lam
+        ahead = (lam[state.step] - lam[state.last_step]) / (lam[state.last_step] - lam[state.before_step])
+        return state.last + share * min(ahead, 1.0) * (state.last - state.before)
+
+    def _observe(self, cond: Tensor, uncond: Tensor, difference: Tensor, states: Sequence[GuidanceState]) -> None:
+        """Remember the differences, and measure how they moved: one small transfer for the batch."""
+        watching = [state for state in states if state.quality != "exact" or state.replay]
+        if watching:
+            noise = difference * _column([self._unit(state, state.step) for state in states], difference)
+            past = torch.stack([row if s.last is None else s.last for row, s in zip(noise, states, strict=True)])
+            speeds = (noise - past).flatten(1).square().mean(dim=1).sqrt()
+            cosines = torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1)
+            measured = torch.stack([speeds, cosines]).tolist()
+            for state, row, distance, cosine in zip(states, noise, *measured, strict=True):
+                _remember(state, row, distance, cosine)
+        for state in states:
+            state.step += 1
+
+
+def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine: float) -> None:
+    if state.last is not None:
+        state.speed = distance / max(abs(state.path.lam[state.step] - state.path.lam[state.last_step]), 1e-6)
+    state.before, state.before_step = state.last, state.last_step
+    state.last, state.last_step = difference, state.step
+    state.agreement, state.error = cosine, 0.0
+
+
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,82 @@
+"""When a sample must run the unconditional pass: the error of a predicted difference against a tolerance.
+
+Host floats only; pure. Like the step-size control of an ODE solver: how fast the difference moved between the
+last two full steps says how far the next prediction will be off, and what that does to the image.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synerdiff.engine.calibration import Calibration, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A sampler's walk through the noise levels: one value a step.
+
+    ``alpha`` and ``sigma`` scale signal and noise (variance preserving: their squares add up to 1), ``lam``
+    is log(alpha / sigma), the time in which the difference is taken to move evenly.
+    """
+
+    alpha: tuple[float, ...]
+    sigma: tuple[float, ...]
+    lam: tuple[float, ...]
+
+    @property
+    def steps(self) -> int:
+        """Number of denoising steps."""
+        return len(self.lam)
+
+    def share(self, step: int) -> float:
+        """How much of the remaining noise this step takes away (1 at the last step)."""
+        if step + 1 >= self.steps:
+            return 1.0
+        return 1.0 - math.exp(min(0.0, self.lam[step] - self.lam[step + 1]))
+
+
+def path_of(alpha: Sequence[float]) -> Path:
+    """The path through the signal scales ``alpha``, each in (0, 1)."""
+    sigma = tuple(math.sqrt(max(1.0 - a * a, 1e-12)) for a in alpha)
+    lam = tuple(math.log(max(a, 1e-12) / s) for a, s in zip(alpha, sigma, strict=True))
+    return Path(tuple(alpha), sigma, lam)
+
+
+def predicted_error(path: Path, step: int, last: int, speed: float, scale: float, exponent: float) -> float:
+    """What skipping ``step`` adds to the error of the image, in arbitrary but steady units.
+
+    ``speed`` is how fast the difference (root mean square, as noise) moved per unit of ``lam`` before the
+    full step ``last``; ``scale`` the guidance scale. The error of noise grows with the time since ``last``,
+    guidance multiplies it, the sampler passes on the share that the step takes, and ``exponent`` weighs it by
+    the noise level.
+    """
+    stale = abs(path.lam[step] - path.lam[last])
+    weight = math.exp(-exponent * path.lam[step])
+    return abs(scale - 1.0) * speed * stale * path.share(step) * weight
+
+
+def must_run(limits: Limits | None, steps: int, step: int, last: int, error: float, tolerance: float) -> bool:
+    """Whether the unconditional pass has to run at ``step``, for a class with ``limits``.
+
+    ``last`` is the last full step (-1 before the first), ``error`` the predicted error of the skipped run if
+    ``step`` joins it.
+    """
+    if limits is None or steps < limits.min_steps or step < limits.warm_up or last < 0:
+        return True
+    return step - last > limits.longest or not error <= tolerance
+
+
+def extrapolation_share(calibration: Calibration, scale: float) -> float:
+    """The share of the slope to carry on at a guidance ``scale``: linear between the calibrated scales."""
+    points = calibration.extrapolation
+    scales = [point[0] for point in points]
+    right = bisect_right(scales, scale)
+    if right == 0:
+        return points[0][1]
+    if right == len(points):
+        return points[-1][1]
+    (g0, k0), (g1, k1) = points[right - 1], points[right]
+    return k0 + (k1 - k0) * (scale - g0) / (g1 - g0)
