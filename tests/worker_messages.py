@@ -105,6 +105,7 @@ MALFORMED: dict[str, tuple[str, bytes]] = {
     "body is an object": ("body", changed("body", to={})),
     "bad base64": ("base64", changed("body", to="!!!!")),
     "base64 with wrong padding": ("base64", changed("body", to="abcde")),
+    "plain body that is no JSON": ("body_not_json", changed("properties", "body_encoding", drop=True)),
     "body is no JSON": ("body_not_json", with_body(b"cat")),
     "body is binary": ("body_not_json", with_body(b"\xff\x00")),
     "body is an object of arguments": ("body_shape", with_body({"args": ["01JOB"]})),

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synerdiff.dispatch import celery_app
+from synerdiff.dispatch.hints import ID, TAG, _template
 from synerdiff.workers.vetting import MalformedMessage, vet
 from tests.worker_messages import MALFORMED, hint
 
@@ -43,3 +45,10 @@ def test_no_value_gets_through_or_raises_anything_else(value: object) -> None:
 def test_no_bytes_get_through_or_raise_anything_else(item: bytes) -> None:
     with pytest.raises(MalformedMessage):
         vet(item, TASKS)
+
+
+def test_a_hint_as_producers_send_it_passes() -> None:
+    message = json.loads(
+        _template(celery_app("redis://localhost"), "tiny-emoji").replace(ID, "01JOB").replace(TAG, "t-1")
+    )
+    assert vet(json.dumps(message).encode(), TASKS) == message

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Any
 
+from kombu import transport as kombu_transport
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
@@ -17,6 +18,9 @@ from synerdiff.telemetry import get_logger
 from synerdiff.workers.vetting import MalformedMessage, vet
 
 log = get_logger(__name__)
+
+VETTED = "vetted-redis"  # the transport's name, also in Celery's log lines
+kombu_transport.TRANSPORT_ALIASES[VETTED] = f"{__name__}:Transport"
 
 TASKS = frozenset({GENERATE})
 DeadLetter = Callable[[str, bytes], None]

@@ -13,6 +13,7 @@ from synerdiff.protocol import pool_of
 from synerdiff.protocol.errors import JobFailed
 from synerdiff.settings import Settings
 from synerdiff.telemetry import configure_logging, get_logger
+from synerdiff.workers.broker import VETTED
 from synerdiff.workers.identity import incarnation
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.runner import Outcome
@@ -34,7 +35,7 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
     name = incarnation(settings.worker_name)
     host = Host(settings, name, spec or engine_spec(settings), _HintSender(app, pool))
     app.conf.update(
-        broker_transport="synerdiff.workers.broker:Transport",
+        broker_transport=VETTED,
         worker_consumer="synerdiff.workers.consumer:Consumer",
         worker_pool="threads",
         worker_concurrency=settings.capacity,
@@ -54,19 +55,16 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
 
 
 class _HintSender:
-    """Sends hints; one that is lost is sent again by the reconciler, so failing is only worth a line."""
+    """Sends hints; one that cannot be sent is sent again by the reconciler, so it is only worth a line."""
 
     def __init__(self, app: Celery, pool: str) -> None:
         self._hints = Hints(app)
         self._pool = pool
 
     def __call__(self, job_ids: tuple[str, ...]) -> None:
-        if not job_ids:
-            return
-        try:
-            self._hints.send(self._pool, job_ids)
-        except _UNREACHABLE as error:
-            log.warning("hints not sent", jobs=len(job_ids), reason=type(error).__name__)
+        failed = self._hints.send(self._pool, job_ids) if job_ids else ()
+        if failed:
+            log.warning("hints not sent", jobs=len(failed))
 
 
 class _Logging:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+
+from celery.platforms import SecurityWarning
+
 from synerdiff.settings import Settings
 from synerdiff.telemetry import configure_logging
 from synerdiff.workers.celeryapp import build_app
+from synerdiff.workers.messages import EngineSpec
 
 
-def run_worker(settings: Settings) -> int:
-    """Serve jobs until SIGTERM or SIGINT; the process's exit code.
+def run_worker(settings: Settings, spec: EngineSpec | None = None) -> int:
+    """Serve jobs until SIGTERM or SIGINT; the process's exit code. ``spec`` replaces the engine (tests).
 
     0 after an orderly stop, 2 when it cannot start (the log says why in a sentence), 3 when its device fails
     again and again.
     """
+    # Celery warns root of pickled messages; this worker takes JSON of one shape and nothing else.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     configure_logging(settings.log_level, settings.log_format)
-    controller = build_app(settings).Worker(quiet=True, loglevel=settings.log_level)
+    controller = build_app(settings, spec).Worker(quiet=True, loglevel=settings.log_level)
     controller.start()
     return int(controller.exitcode or 0)

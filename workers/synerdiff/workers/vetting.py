@@ -48,7 +48,7 @@ def _vet_envelope(message: Any) -> None:
     _require(all(isinstance(info.get(key), str) for key in ("exchange", "routing_key")), "delivery_info")
     tag = properties.get("delivery_tag")
     _require(isinstance(tag, str) and 0 < len(tag) <= 128, "delivery_tag")
-    _require(properties.get("body_encoding") == "base64", "body_encoding")
+    _require(properties.get("body_encoding") in (None, "base64"), "body_encoding")
     _require(message.get("content-type") == "application/json", "content_type")
     _require(str(message.get("content-encoding")).lower() == "utf-8", "content_encoding")
 
@@ -65,10 +65,11 @@ def _vet_headers(headers: Any, tasks: Collection[str]) -> None:
     _require("compression" not in headers, "compression")
 
 
-def _decode_body(body: Any) -> Any:
+def _decode_body(body: Any, encoding: str | None) -> Any:
+    """Celery's own messages carry the body in base64, hints as it is."""
     _require(isinstance(body, str), "body")
     try:
-        raw = base64.b64decode(body, validate=True)
+        raw = base64.b64decode(body, validate=True) if encoding else body.encode()
     except (ValueError, binascii.Error) as error:
         raise MalformedMessage("base64") from error
     return _parse(raw, "body_not_json")
@@ -93,5 +94,5 @@ def vet(item: bytes, tasks: Collection[str]) -> dict[str, Any]:
     message = _parse(item, "not_json")
     _vet_envelope(message)
     _vet_headers(message.get("headers"), tasks)
-    _vet_body(_decode_body(message.get("body")))
+    _vet_body(_decode_body(message.get("body"), message["properties"].get("body_encoding")))
     return dict(message)
