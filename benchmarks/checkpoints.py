@@ -32,24 +32,26 @@ def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None =
     torch.manual_seed(seed)
     prediction = prediction or ("v_prediction" if family == "sd2" else "epsilon")
     tokenizer = _tokenizer(path / "tokenizer")
+    plain: Any = StableDiffusionPipeline
+    xl: Any = StableDiffusionXLPipeline
     common: dict[str, Any] = {
         "unet": _unet(family),
         "vae": _vae(),
         "scheduler": _scheduler(prediction),
         "tokenizer": tokenizer,
-        "text_encoder": CLIPTextModel(_text_config("gelu" if family == "sd2" else "quick_gelu")).eval(),
+        "text_encoder": CLIPTextModel(_text_config("gelu" if family == "sd2" else "quick_gelu")),
     }
     if family == "sdxl":
-        encoder_2 = CLIPTextModelWithProjection(_text_config("gelu", projection=_WIDTH)).eval()
-        pipeline: Any = StableDiffusionXLPipeline(text_encoder_2=encoder_2, tokenizer_2=tokenizer, **common)
+        encoder_2 = CLIPTextModelWithProjection(_text_config("gelu", projection=_WIDTH))
+        pipeline = xl(text_encoder_2=encoder_2, tokenizer_2=tokenizer, **common)
     else:
         extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        pipeline = StableDiffusionPipeline(**common, **extras)
+        pipeline = plain(**common, **extras)
     pipeline.save_pretrained(path, safe_serialization=True)
     return path
 
 
-def _unet(family: str) -> UNet2DConditionModel:
+def _unet(family: str) -> Any:
     options: dict[str, Any] = {"attention_head_dim": 2, "cross_attention_dim": _WIDTH}
     if family == "sd2":
         options["use_linear_projection"] = True
@@ -64,7 +66,8 @@ def _unet(family: str) -> UNet2DConditionModel:
             "projection_class_embeddings_input_dim": 6 * 8 + _WIDTH,
             "transformer_layers_per_block": (1, 2),
         }
-    return UNet2DConditionModel(
+    kind: Any = UNet2DConditionModel
+    return kind(
         sample_size=8,
         block_out_channels=(32, 64),
         layers_per_block=1,
@@ -72,14 +75,15 @@ def _unet(family: str) -> UNet2DConditionModel:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D") if family != "sdxl" else (_CROSS_UP, "UpBlock2D"),
         norm_num_groups=32,
         **options,
-    ).eval()
+    )
 
 
 _CROSS_DOWN, _CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 
 
-def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
+def _vae() -> Any:
+    kind: Any = AutoencoderKL
+    return kind(
         block_out_channels=(32, 32, 32, 32),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -88,11 +92,12 @@ def _vae() -> AutoencoderKL:
         norm_num_groups=32,
         sample_size=64,
         scaling_factor=0.18215,
-    ).eval()
+    )
 
 
-def _scheduler(prediction: str) -> DDIMScheduler:
-    return DDIMScheduler(
+def _scheduler(prediction: str) -> Any:
+    kind: Any = DDIMScheduler
+    return kind(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",

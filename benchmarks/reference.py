@@ -40,7 +40,8 @@ class Reference:
 
     def __init__(self, path: Path) -> None:
         logging.disable_progress_bar()
-        self.pipeline: Any = DiffusionPipeline.from_pretrained(str(path), local_files_only=True)
+        kind: Any = DiffusionPipeline
+        self.pipeline: Any = kind.from_pretrained(str(path), local_files_only=True)
         self.pipeline.set_progress_bar_config(disable=True)
         self._config = self.pipeline.scheduler.config
 

@@ -121,7 +121,7 @@ class DecodeQueue:
             return 0
 
     def _latents(self, sample: Sample) -> Tensor:
-        return unscale(sample.latents[None].to(self._model.dtype), self._model.vae.config)
+        return unscale(sample.latents[None].to(self._model.vae_dtype), self._model.vae.config)
 
     def image(self, waiting: Waiting) -> Tensor:
         """The pixels of a finished decode, float32 ``[3, H, W]``, decoded once more in float32 if not finite.

@@ -47,7 +47,7 @@ class LoadedModel:
     latent_channels: int = 4
     guidance_width: int | None = None
     zero_empty_negative: bool = False
-    _float32_unet: nn.Module | None = field(default=None, repr=False)
+    _float32_unet: nn.Module | None = field(default=None, init=False, repr=False)
 
     def unet_in(self, dtype: torch.dtype) -> nn.Module:
         """The UNet in ``dtype``: its own, or a float32 copy that is made when first needed and kept."""

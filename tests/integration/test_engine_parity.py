@@ -1,0 +1,137 @@
+"""The engine beside the real diffusers pipeline, on the shipped model and on a random checkpoint of each family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.checkpoints import make_checkpoint
+from benchmarks.reference import Image, Reference, engine_images
+from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.model import LoadedModel, load_model, shipped_path
+from synerdiff.engine.types import Request
+from synerdiff.protocol.job import SAMPLERS
+from tests.engines import request
+
+CONFIG = EngineConfig(capacity=32, float_images=True)
+BITWISE = ("ddim", "euler")
+ALONE, MIXED = 1e-5, 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Pair:
+    """One checkpoint in the engine and in the pipeline."""
+
+    def __init__(self, path: Path) -> None:
+        self.model: LoadedModel = load_model(path, device="cpu")
+        self._reference = Reference(path)
+        self._images: dict[tuple[Request, int], Image] = {}
+
+    def expected(self, wanted: Request, index: int = 0) -> Image:
+        if (wanted, index) not in self._images:
+            self._images[wanted, index] = self._reference.image(wanted, index)
+        return self._images[wanted, index]
+
+    def difference(self, requests: list[Request]) -> dict[str, float]:
+        found = engine_images(self.model, requests, CONFIG)
+        return {
+            item.job_id: max(
+                float(np.abs(found[item.job_id, index] - self.expected(item, index)).max()) for index in range(item.n)
+            )
+            for item in requests
+        }
+
+
+@cache
+def shipped() -> Pair:
+    return Pair(shipped_path())
+
+
+@cache
+def random_pair(family: str, prediction: str) -> Pair:
+    with TemporaryDirectory() as folder:
+        return Pair(make_checkpoint(Path(folder), family, prediction=prediction))
+
+
+def emoji(job_id: str = "job", **fields: Any) -> Request:
+    given: dict[str, Any] = {"width": 128, "height": 128, "steps": 4, "guidance_scale": 3.0}
+    return request(job_id, **{**given, **fields})
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_image_alone_equals_the_pipelines(sampler: str) -> None:
+    difference = shipped().difference([emoji(sampler=sampler)])["job"]
+    assert difference <= (0.0 if sampler in BITWISE else ALONE)
+
+
+@pytest.mark.parametrize("fields", [{"guidance_scale": 1.0}, {"negative_prompt": "a blue cat"}, {"width": 192}])
+def test_guidance_off_negative_prompts_and_sizes_alone(fields: dict[str, Any]) -> None:
+    assert shipped().difference([emoji(**fields)]) == {"job": 0.0}
+
+
+def test_a_mixed_batch_stays_close_to_the_pipeline() -> None:
+    differences = shipped().difference(
+        [
+            emoji("ddim", n=2),
+            emoji("euler", sampler="euler", steps=6, prompt="a penguin in the snow", seed=3),
+            emoji("one-row", sampler="dpmpp_2m", guidance_scale=1.0, steps=5),
+            emoji("karras", sampler="dpmpp_2m_karras", guidance_scale=7.5, negative_prompt="a cat", seed=11),
+            emoji("noisy", sampler="euler_a", steps=3, seed=5),
+            emoji("wide", width=192, height=64, steps=4),
+        ]
+    )
+    assert max(differences.values()) <= MIXED, differences
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_a", "dpmpp_2m", "lcm"])
+def test_a_seed_gives_one_image_whoever_is_beside_it(sampler: str) -> None:
+    model, wanted = shipped().model, emoji("wanted", sampler=sampler, seed=21)
+    alone = engine_images(model, [wanted], CONFIG)["wanted", 0]
+    mates = [emoji(f"mate-{n}", sampler=SAMPLERS[n], steps=2 + n, seed=n, prompt=f"a star {n}") for n in range(5)]
+
+    beside = engine_images(model, [*mates[:3], wanted, *mates[3:]], CONFIG)["wanted", 0]
+
+    assert np.abs(alone - beside).max() <= MIXED
+
+
+@pytest.mark.parametrize(
+    ("family", "prediction"),
+    [
+        ("sd1", "epsilon"),
+        ("sd1", "v_prediction"),
+        ("sd2", "v_prediction"),
+        ("sdxl", "epsilon"),
+        ("sdxl", "v_prediction"),
+        ("lcm", "epsilon"),
+    ],
+)
+def test_every_family_equals_its_pipeline(family: str, prediction: str) -> None:
+    pair = random_pair(family, prediction)
+    assert pair.model.family == family
+    samplers = pair.model.entry.samplers
+    requests = [request(sampler, sampler=sampler, seed=number) for number, sampler in enumerate(samplers)]
+    for item in requests:
+        difference = pair.difference([item])[item.job_id]
+        assert difference <= (0.0 if item.sampler in BITWISE else ALONE), item.sampler
+    assert max(pair.difference(requests).values()) <= MIXED
+
+
+def test_an_empty_and_a_given_negative_prompt_on_sdxl() -> None:
+    pair = random_pair("sdxl", "epsilon")
+    requests = [request("empty", seed=1), request("given", negative_prompt="a dog", seed=1)]
+    assert max(pair.difference([item])[item.job_id] for item in requests) == 0.0
+    assert not np.array_equal(pair.expected(requests[0]), pair.expected(requests[1]))

@@ -1,0 +1,137 @@
+"""Bad checkpoints are refused with a sentence that names the file and the reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from synerdiff.engine.checkpoint import inspect
+from synerdiff.engine.model import load_model, shipped_path
+from synerdiff.protocol.errors import ModelError
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the shipped checkpoint, to be spoiled."""
+    return Path(shutil.copytree(shipped_path(), tmp_path / "model"))
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def as_pickle(path: Path) -> None:
+    (path / UNET).rename(path / "unet/diffusion_pytorch_model.bin")
+
+
+def without_vae(path: Path) -> None:
+    shutil.rmtree(path / "vae")
+
+
+def truncated(path: Path) -> None:
+    whole = (path / UNET).read_bytes()
+    (path / UNET).write_bytes(whole[: len(whole) // 2])
+
+
+def half_a_header(path: Path) -> None:
+    (path / UNET).write_bytes((path / UNET).read_bytes()[:100])
+
+
+def no_weights(path: Path) -> None:
+    (path / UNET).unlink()
+
+
+def stable_diffusion_3(path: Path) -> None:
+    change_json(path / "model_index.json", _class_name="StableDiffusion3Pipeline")
+
+
+def flux(path: Path) -> None:
+    change_json(path / "model_index.json", _class_name="FluxPipeline")
+
+
+def inpainting(path: Path) -> None:
+    change_json(path / "unet/config.json", in_channels=9)
+
+
+def other_text_width(path: Path) -> None:
+    change_json(path / "unet/config.json", cross_attention_dim=768)
+
+
+def predicts_samples(path: Path) -> None:
+    change_json(path / "scheduler/scheduler_config.json", prediction_type="sample")
+
+
+def broken_index(path: Path) -> None:
+    (path / "model_index.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "reason"),
+    [
+        (as_pickle, "diffusion_pytorch_model.bin", "is a pickle"),
+        (without_vae, "vae", "is missing: the checkpoint has no vae"),
+        (truncated, "diffusion_pytorch_model.safetensors", "is truncated or damaged"),
+        (half_a_header, "diffusion_pytorch_model.safetensors", "is truncated"),
+        (no_weights, "unet", "holds no safetensors weights"),
+        (stable_diffusion_3, "model_index.json", "StableDiffusion3Pipeline.*transformer"),
+        (flux, "model_index.json", "FluxPipeline.*transformer"),
+        (inpainting, "unet/config.json", "takes 9 latent channels.*inpainting"),
+        (other_text_width, "unet/config.json", "expects text embeddings of 768.*make 128"),
+        (predicts_samples, "scheduler_config.json", "prediction_type sample"),
+        (broken_index, "model_index.json", "cannot be read as JSON"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused(copied: Path, spoil: Callable[[Path], None], file: str, reason: str) -> None:
+    spoil(copied)
+    with pytest.raises(ModelError, match=f"{file}.*{reason}"):
+        inspect(copied)
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(copied: Path) -> None:
+    change_json(copied / "vae/config.json", block_out_channels=[16, 32, 48, 96])
+    with pytest.raises(ModelError, match=r"vae cannot be loaded|vae does not fit"):
+        load_model(copied, device="cpu")
+
+
+def test_a_missing_tensor_is_not_made_up(copied: Path) -> None:
+    tensors = load_file(copied / UNET)
+    tensors.pop("conv_in.weight")
+    save_file(tensors, copied / UNET)
+    with pytest.raises(ModelError, match=r"unet.*conv_in\.weight"):
+        load_model(copied, device="cpu")
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere does not exist"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_hub_id_needs_a_revision() -> None:
+    with pytest.raises(ModelError, match=r"some/model.*needs a pinned revision"):
+        load_model("some/model")
+
+
+def test_an_unknown_device_is_named() -> None:
+    with pytest.raises(ModelError, match=r"device must be.*got 'abacus'"):
+        load_model(None, device="abacus")
+
+
+def test_the_hash_follows_the_weights(copied: Path) -> None:
+    before = inspect(copied).hash()
+    assert before == inspect(shipped_path()).hash()
+    change_json(copied / "scheduler/scheduler_config.json", beta_end=0.021)
+    assert inspect(copied).hash() != before
+
+
+def test_the_shipped_model_is_small_and_complete() -> None:
+    checkpoint = inspect(shipped_path())
+    assert checkpoint.weight_bytes < 14 * 2**20
+    assert {path.parent.name for path in checkpoint.weights} == {"unet", "vae", "text_encoder"}
