@@ -24,14 +24,14 @@ local function free_reserved(pool)
   if freed then hint_again(pool) end
 end
 
--- A worker ends a job that ran alone: it stays set aside while more of them wait.
+-- A job that ran alone leaves its worker, which stays set aside while it lives and more of them wait.
 local function end_alone(record)
-  local alone = P .. 'alone:' .. record.pool
-  if call('EXISTS', P .. 'quarantine:' .. record.pool) == 1 then
-    call('HSET', alone, record.worker, '')
+  local pool, worker, alone = record.pool, record.worker, P .. 'alone:' .. record.pool
+  if call('ZSCORE', P .. 'workers:' .. pool, worker) and call('EXISTS', P .. 'quarantine:' .. pool) == 1 then
+    call('HSET', alone, worker, '')
   else
-    call('HDEL', alone, record.worker)
-    hint_again(record.pool)
+    call('HDEL', alone, worker)
+    hint_again(pool)
   end
 end
 

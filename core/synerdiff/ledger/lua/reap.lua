@@ -69,8 +69,4 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'deadlines:' .. pool, '-inf', now
   end
 end
 
-for _, name in ipairs(call('HKEYS', P .. 'alone:' .. pool)) do
-  if not call('ZSCORE', workers, name) then call('HDEL', P .. 'alone:' .. pool, name) end
-end
-
 return { ended.waiting, ended.quarantine, ended.dead, ended.expired, lost, release(pool), gap and 1 or 0 }

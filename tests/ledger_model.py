@@ -1,0 +1,128 @@
+"""What the ledger promises about each job, as plain Python: the model that the scripts are checked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FINAL = ("succeeded", "failed", "cancelled", "expired", "dead")
+
+
+@dataclass
+class ModelJob:
+    """One job. ``lease_until`` and ``worker`` mean something while it runs."""
+
+    fields: tuple[object, ...]
+    deadline_s: float | None
+    created_at: float
+    state: str = "queued"
+    token: int = 0
+    nonce: str = ""
+    worker: str = ""
+    alone: bool = False
+    lease_until: float = 0.0
+    handed: int = 0
+    attempts: int = 0
+    lapses: int = 0
+
+    def late(self, now: float) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline_s is not None and now >= self.created_at + self.deadline_s
+
+    @property
+    def open(self) -> bool:
+        """Whether the job has not ended."""
+        return self.state not in FINAL
+
+
+@dataclass
+class ModelWorker:
+    """One worker incarnation as the ledger sees it."""
+
+    alive_until: float
+    seen_at: float
+
+
+@dataclass
+class Model:
+    """All jobs and workers, and the rules that end, give back and reap jobs."""
+
+    max_attempts: int
+    reap_gap_s: float
+    grace_s: float
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    workers: dict[str, ModelWorker] = field(default_factory=dict)
+    reaped_at: float = 0.0
+
+    def end(self, job_id: str, token: int, state: str, now: float) -> tuple[bool, str | None]:
+        """finish and fail: whether accepted, and the state after."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return False, None
+        if job.token != token or job.state != "running":
+            return job.token == token and job.state == state, job.state
+        job.state = "expired" if job.late(now) else state
+        return job.state == state, job.state
+
+    def hand_back(self, job_id: str, token: int, crashed: bool, now: float) -> tuple[bool, str | None]:
+        """Whether accepted, and the state after."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return False, None
+        if job.handed == token:
+            return True, job.state
+        if job.token != token or job.state != "running":
+            return False, job.state
+        job.handed = token
+        if job.late(now):
+            job.state = "expired"
+        elif crashed:
+            self.crash(job)
+        else:
+            job.state = "queued"
+        return True, job.state
+
+    def crash(self, job: ModelJob) -> None:
+        """The engine died under the job."""
+        job.attempts += job.alone
+        job.state = "dead" if job.alone and job.attempts >= self.max_attempts else "queued"
+
+    def renew(self, job_id: str, token: int, worker: str, now: float, lease_s: float) -> str:
+        """The answer for one lease."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "lost"
+        if job.state in ("cancelled", "expired"):
+            return job.state
+        if (job.state, job.token, job.worker) != ("running", token, worker):
+            return "lost"
+        if job.late(now):
+            job.state = "expired"
+            return "expired"
+        job.lease_until = now + lease_s
+        return "held"
+
+    def reap(self, now: float) -> None:
+        """Everything that time has run out for."""
+        if not 0 <= now - self.reaped_at <= self.reap_gap_s:
+            for job in self.jobs.values():
+                job.lease_until = now + self.grace_s
+            for worker in self.workers.values():
+                worker.alive_until = now + self.grace_s
+        self.reaped_at = now
+        self.workers = {name: worker for name, worker in self.workers.items() if worker.alive_until > now}
+        for job in self.jobs.values():
+            if job.open and job.late(now):
+                job.state = "expired"
+            elif job.state == "running" and job.lease_until <= now:
+                self._lapse(job)
+
+    def _lapse(self, job: ModelJob) -> None:
+        worker = self.workers.get(job.worker)
+        if worker is None:
+            self.crash(job)
+        elif worker.seen_at > job.lease_until:
+            job.lapses += 1
+            if job.lapses > 1 or job.alone:
+                self.crash(job)
+            else:
+                job.state = "queued"
