@@ -50,7 +50,7 @@ class Checkpoint:
     def hash(self) -> str:
         """SHA-256 over every weight file and config, in the order of their names."""
         digest = hashlib.sha256()
-        files = {*self.weights, *self.path.glob("*.json"), *self.path.glob("*/*.json"), *self.path.glob("*/*.txt")}
+        files = {*self.weights, self.path / "model_index.json", *self.path.glob("*/*.json"), *self.path.glob("*/*.txt")}
         for file in sorted(files):
             digest.update(file.relative_to(self.path).as_posix().encode() + b"\0")
             with file.open("rb") as stream:

@@ -20,12 +20,13 @@ _KEPT = 8
 class Rows:
     """The layout of one UNet call over ``count`` rows.
 
-    The first ``unconditional`` rows belong to the members at ``positions`` (``index`` is the same as a tensor,
-    None when that is every member in order); one conditional row for each member follows. ``context`` is
+    The first ``unconditional`` rows belong to the members at ``positions`` (``ran`` is the same as a set, ``index``
+    as a tensor, None when that is every member in order); one conditional row for each member follows. ``context`` is
     ``[count, tokens, width]``, ``options`` the UNet's other inputs.
     """
 
     positions: tuple[int, ...]
+    ran: frozenset[int]
     index: Tensor | None
     context: Tensor
     options: dict[str, Any]
@@ -42,14 +43,18 @@ class Rows:
 
 
 class Conditions:
-    """The members' embeddings and guidance scales; layouts are cached by which members skip."""
+    """The members' embeddings; layouts are cached by which members skip.
+
+    ``guided`` are the positions of members whose full step takes two rows, ``guided_index`` the same as a
+    tensor, None when that is every member.
+    """
 
     def __init__(self, members: Sequence[Sample], model: LoadedModel) -> None:
         self._members = members
         self._model = model
         self._layouts: dict[frozenset[int], Rows] = {}
-        scales = [sample.request.guidance_scale for sample in members]
-        self.scale = torch.tensor(scales, device=model.device, dtype=torch.float32).view(-1, 1, 1, 1)
+        self.guided = tuple(position for position, sample in enumerate(members) if sample.guided)
+        self.guided_index = _index(self.guided, len(members), model.device)
 
     def rows(self, skipping: frozenset[int]) -> Rows:
         """The layout in which the guided members at positions ``skipping`` run no unconditional row."""
@@ -60,18 +65,13 @@ class Conditions:
         return self._layouts[skipping]
 
     def _layout(self, skipping: frozenset[int]) -> Rows:
-        positions = tuple(
-            position
-            for position, sample in enumerate(self._members)
-            if sample.conditioning.negative is not None and position not in skipping
-        )
-        every = len(positions) == len(self._members)
-        index = None if every else torch.tensor(positions, device=self._model.device, dtype=torch.long)
+        positions = tuple(position for position in self.guided if position not in skipping)
+        index = _index(positions, len(self._members), self._model.device)
         negatives = [_negative(self._members[position]) for position in positions]
         rows = [*negatives, *(sample.conditioning.positive for sample in self._members)]
         samples = [*(self._members[position] for position in positions), *self._members]
         context = torch.stack([row.context for row in rows]).to(self._members[0].shape.dtype)
-        return Rows(positions, index, context, self._options(rows, samples))
+        return Rows(positions, frozenset(positions), index, context, self._options(rows, samples))
 
     def _options(self, rows: Sequence[Embedding], samples: Sequence[Sample]) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -85,6 +85,11 @@ class Conditions:
             scales = torch.tensor([sample.request.guidance_scale - 1 for sample in samples])
             options["timestep_cond"] = guidance_embedding(scales, width).to(self._model.device, samples[0].shape.dtype)
         return options
+
+
+def _index(positions: tuple[int, ...], count: int, device: torch.device) -> Tensor | None:
+    """Positions as a tensor; None when they are all of ``count``."""
+    return None if len(positions) == count else torch.tensor(positions, device=device, dtype=torch.long)
 
 
 def _negative(sample: Sample) -> Embedding:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine.batch import Batch, Inputs
+from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.memory import RowLimits, run_in_pieces
 from synerdiff.engine.model import LoadedModel
 
@@ -49,20 +50,18 @@ def call_unet(model: LoadedModel, batch: Batch, inputs: Inputs, limits: RowLimit
     return Prediction(output[:split], output[split:], unfit)
 
 
-def guide(batch: Batch, inputs: Inputs, prediction: Prediction) -> Tensor:
-    """Classifier-free guidance for the members with an unconditional row; the others keep their prediction."""
-    layout, conditional = inputs.rows, prediction.conditional
-    if not layout.unconditional:
+def guide(guidance: Guidance, batch: Batch, inputs: Inputs, prediction: Prediction) -> Tensor:
+    """The guided prediction ``[N, C, h, w]``; members with one row a step keep their prediction."""
+    conditions, conditional = batch.conditions, prediction.conditional
+    if not conditions.guided:
         return conditional
-    if layout.index is None:
-        return _combine(prediction.unconditional, conditional, batch.conditions.scale)
-    index = layout.index
-    guided = _combine(prediction.unconditional, conditional[index], batch.conditions.scale[index])
+    states = [state for sample in batch.members if (state := sample.guidance) is not None]
+    ran = [position in inputs.rows.ran for position in conditions.guided]
+    index = conditions.guided_index
+    if index is None:
+        return guidance.combine(conditional, prediction.unconditional, states, ran)
+    guided = guidance.combine(conditional[index], prediction.unconditional, states, ran)
     return conditional.index_copy(0, index, guided)
-
-
-def _combine(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:
-    return unconditional + scale * (conditional - unconditional)
 
 
 def _cut(options: dict[str, object], start: int, stop: int) -> dict[str, object]:

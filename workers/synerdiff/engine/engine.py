@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -16,36 +17,41 @@ from synerdiff.engine.admission import AdmissionQueue, Pending, check
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decoding import DecodeQueue, Waiting
 from synerdiff.engine.denoise import call_unet, guide
+from synerdiff.engine.executors import Executor, SlotTimes, make_executor
 from synerdiff.engine.groups import Group, Groups
+from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.image import pixels_of
 from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
-from synerdiff.engine.sample import Sample, start
+from synerdiff.engine.sample import Sample, initial_latents
+from synerdiff.engine.schedule import Table
 from synerdiff.engine.shape import Shape
-from synerdiff.engine.text import TextEncoder
+from synerdiff.engine.text import Conditioning, TextEncoder
 from synerdiff.engine.types import Admitted, Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
 from synerdiff.policy import Action, PlanView, default_plan
 from synerdiff.protocol.errors import ErrorInfo, InvalidJob, NonFiniteImage, OutOfMemory, SynerDiffError
+from synerdiff.protocol.job import QUALITIES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """What one slot runs: the group that steps (None: the UNet rests) and the decode work."""
+    """What one slot runs: the group that steps (None: the UNet rests), which of its members skip the
+    unconditional pass, and the decode work."""
 
     group: Group | None
+    skipping: frozenset[int]
     decodes: list[Callable[[], int]]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Ran:
-    """What a slot did: rows of the UNet call, decode chunks, seconds of each, members that had no memory."""
+    """What a slot did: rows of the UNet call, decode chunks, their times, and the members that had no memory."""
 
-    rows: int = 0
-    chunks: int = 0
-    unet_s: float = 0.0
-    vae_s: float = 0.0
-    unfit: frozenset[int] = frozenset()
+    rows: int
+    chunks: int
+    times: SlotTimes | None
+    unfit: frozenset[int]
 
 
 class Engine:
@@ -73,6 +79,8 @@ class Engine:
         self._queue = AdmissionQueue()
         self._groups = Groups()
         self._decodes = DecodeQueue(model, clock)
+        self._guidance = Guidance(model.calibration, model.tables.prediction)
+        self._executor: Executor = make_executor(self.config.executor, model.device)
         self._limits = RowLimits()
         self._jobs = Jobs()
 
@@ -117,6 +125,10 @@ class Engine:
         self._groups.remove(lambda sample: sample.job_id == job_id)
         self._decodes.remove(lambda sample: sample.job_id == job_id)
         self._jobs.forget(job_id)
+
+    def close(self) -> None:
+        """Give back threads and streams."""
+        self._executor.close()
 
     def set_plan(self, plan: PlanView) -> None:
         """Follow another plan from the next slot on."""
@@ -197,52 +209,68 @@ class Engine:
             )
             pending.encode_s = self._clock() - begun
         assert pending.table is not None
-        sample = start(request, pending.next_index, pending.table, pending.conditioning, self.model, shape)
+        sample = self._start(request, pending.next_index, pending.table, pending.conditioning, shape)
         sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
         pending.next_index += 1
+
+    def _start(self, request: Request, index: int, table: Table, conditioning: Conditioning, shape: Shape) -> Sample:
+        """Put an image at its first step into its group."""
+        generator, latents = initial_latents(request, index, table, self.model)
+        sample = Sample(request, index, table, conditioning, generator, latents, shape)
+        if conditioning.negative is not None:
+            replay = None if request.replay is None else request.replay[index]
+            sample.guidance = self._guidance.begin(table, request.guidance_scale, request.quality, replay)
         self._groups.add(shape, sample)
         self._jobs.joined(sample)
+        return sample
 
     # Plan
 
     def _plan_slot(self) -> Slot:
         group, table = self._groups.next(), self._plan.table
+        skipping = frozenset() if group is None else self._skipping(group)
+        rows = 0 if group is None else group.rows - len(skipping)
         waiting = self._decodes.chunks_left(table)
-        rows = 0 if group is None else group.rows
         action = table.action_for_rows(rows, waiting)
         steps = action.run_unet and group is not None
         if not steps and not (action.chunks and waiting):
+            # A table knows the states it was built for; whatever it says, a slot gets something done.
             steps = group is not None
             action = Action(steps, action.granularity, 0 if steps else table.chunks_per_decode)
-        return Slot(group if steps else None, self._decodes.work(action, table))
+        return Slot(group if steps else None, skipping, self._decodes.work(action, table))
+
+    def _skipping(self, group: Group) -> frozenset[int]:
+        """Positions of the members that skip the unconditional pass at their next step."""
+        jobs = len(self._jobs)
+        allowed = {quality: self._plan.allows_skip(quality, jobs) for quality in QUALITIES}
+        return frozenset(
+            position
+            for position, sample in enumerate(group.batch(self.model).members)
+            if sample.guidance is not None
+            and self._guidance.skips(sample.guidance, allowed.get(sample.request.quality, False))
+        )
 
     # Run
 
     def _run_slot(self, slot: Slot) -> Ran:
-        ran = Ran()
-        if slot.group is not None:
-            begun = self._clock()
-            ran.rows, ran.unfit = self._step_group(slot.group)
-            ran.unet_s = self._clock() - begun
-        begun = self._clock()
-        ran.chunks = sum(run() for run in slot.decodes)
-        ran.vae_s = self._clock() - begun
-        return ran
+        group = slot.group
+        call = None if group is None else partial(self._step_group, group, slot.skipping)
+        outcome = self._executor.run(call, slot.decodes)
+        if outcome.unet_error is not None and group is not None and is_out_of_memory(outcome.unet_error):
+            return Ran(0, sum(outcome.chunks), outcome.times, frozenset(range(len(group.samples))))
+        outcome.check()
+        rows, unfit = outcome.unet or (0, frozenset())
+        return Ran(rows, sum(outcome.chunks), outcome.times, unfit)
 
-    def _step_group(self, group: Group) -> tuple[int, frozenset[int]]:
+    def _step_group(self, group: Group, skipping: frozenset[int]) -> tuple[int, frozenset[int]]:
         """One denoising step of every sample of the group; returns rows run and the members without memory."""
         self._groups.took_turn(group)
         batch = group.batch(self.model)
-        inputs = batch.inputs()
-        try:
-            prediction = call_unet(self.model, batch, inputs, self._limits, group.shape)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return 0, frozenset(range(len(batch)))
-        batch.advance(guide(batch, inputs, prediction))
-        for sample in batch.members:
-            sample.rows_run += sample.rows
+        inputs = batch.inputs(skipping)
+        prediction = call_unet(self.model, batch, inputs, self._limits, group.shape)
+        batch.advance(guide(self._guidance, batch, inputs, prediction))
+        for position, sample in enumerate(batch.members):
+            sample.rows_run += sample.rows - (position in skipping)
             sample.call_rows += inputs.rows.count
         return inputs.rows.count, prediction.unfit
 
@@ -272,11 +300,8 @@ class Engine:
 
     def _start_over(self, sample: Sample) -> None:
         """Denoise a sample once more from its own noise, in float32."""
-        shape = sample.shape.in_float32()
-        again = start(sample.request, sample.index, sample.table, sample.conditioning, self.model, shape)
+        again = self._start(sample.request, sample.index, sample.table, sample.conditioning, sample.shape.in_float32())
         again.encode_s, again.admitted_at = sample.encode_s, sample.admitted_at
-        self._groups.add(shape, again)
-        self._jobs.joined(again)
 
     def _retire_images(self) -> list[Event]:
         events: list[Event] = []
@@ -310,6 +335,7 @@ class Engine:
         return JobFailed(job_id, error)
 
     def _report(self, ran: Ran, measured_s: float) -> SlotReport:
+        times = ran.times
         return SlotReport(
             predicted_s=0.0,
             measured_s=measured_s,
@@ -317,8 +343,8 @@ class Engine:
             chunks=ran.chunks,
             active=self.active,
             waiting=self.decoding,
-            unet_s=ran.unet_s,
-            vae_s=ran.vae_s,
+            unet_s=0.0 if times is None else times.unet_s,
+            vae_s=0.0 if times is None else times.vae_s,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from synerdiff.engine.calibration import Calibration, default_calibration, load_calibration
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
 from synerdiff.engine.schedule import Tables
@@ -29,6 +30,7 @@ class LoadedModel:
     the VAE runs in ``vae_dtype``, which is float32 for a VAE that asks for it (``force_upcast``).
     ``text_encoders`` and ``tokenizers`` are in the order in which their embeddings are joined.
     ``guidance_width`` is the width of a distilled model's guidance embedding, None where guidance is two rows.
+    ``calibration`` says how far its guidance may be skipped.
     ``zero_empty_negative``: an empty negative prompt means zeros, not the embedding of "".
     """
 
@@ -45,6 +47,7 @@ class LoadedModel:
     dtype: torch.dtype
     vae_dtype: torch.dtype
     latent_channels: int = 4
+    calibration: Calibration = field(default_factory=default_calibration)
     guidance_width: int | None = None
     zero_empty_negative: bool = False
     _float32_unet: nn.Module | None = field(default=None, init=False, repr=False)
@@ -163,6 +166,7 @@ def load_model(
         device=target,
         dtype=dtype,
         vae_dtype=vae_dtype,
+        calibration=load_calibration(checkpoint.path, model_hash),
         latent_channels=checkpoint.configs["unet"].get("in_channels", 4),
         guidance_width=checkpoint.configs["unet"].get("time_cond_proj_dim"),
         zero_empty_negative=bool(checkpoint.kind == "sdxl" and checkpoint.index.get("force_zeros_for_empty_prompt")),

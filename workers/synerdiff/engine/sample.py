@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from synerdiff.engine.guidance import GuidanceState
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.schedule import STOCHASTIC, Table
 from synerdiff.engine.shape import Shape
@@ -19,7 +20,8 @@ class Sample:
     """Image ``index`` of a request, in the order of the phases it goes through.
 
     ``latents`` and ``history`` (the last data prediction of a multistep sampler) are ``[C, h, w]`` float32 and
-    may be views into a batch. Times are in seconds of the engine's clock.
+    may be views into a batch. ``guidance`` is None where a full step takes one row.
+    Times are in seconds of the engine's clock.
     """
 
     request: Request
@@ -29,12 +31,11 @@ class Sample:
     generator: torch.Generator
     latents: Tensor
     shape: Shape
+    guidance: GuidanceState | None = None
     history: Tensor | None = None
     step: int = 0
     rows_run: int = 0
-    rows_skipped: int = 0
     call_rows: int = 0
-    skipped_steps: list[int] = field(default_factory=list)
     encode_s: float = 0.0
     admitted_at: float = 0.0
     denoised_at: float = 0.0
@@ -53,7 +54,7 @@ class Sample:
     @property
     def guided(self) -> bool:
         """Whether a full step takes two rows."""
-        return self.conditioning.negative is not None
+        return self.guidance is not None
 
     @property
     def rows(self) -> int:
@@ -72,25 +73,24 @@ class Sample:
 
     def receipt(self, chunks: int, plan_version: int) -> ImageReceipt:
         """What its making cost, once it is decoded."""
+        skipped = () if self.guidance is None else tuple(self.guidance.skipped)
         return ImageReceipt(
             rows_run=self.rows_run,
-            rows_skipped=self.rows_skipped,
+            rows_skipped=len(skipped),
             rows_per_call=self.call_rows / max(1, self.step),
-            skipped_steps=tuple(self.skipped_steps),
+            skipped_steps=skipped,
             chunks=chunks,
             plan_version=plan_version,
         )
 
 
-def start(
-    request: Request, index: int, table: Table, conditioning: Conditioning, model: LoadedModel, shape: Shape
-) -> Sample:
-    """Draw the first latents as the pipeline does for one image with this seed, and make the sample.
+def initial_latents(request: Request, index: int, table: Table, model: LoadedModel) -> tuple[torch.Generator, Tensor]:
+    """The generator of image ``index`` and its first latents ``[C, h, w]``, drawn as the pipeline draws them.
 
     The generator is the CPU's whatever the device, and draws in the model's dtype, as the pipeline's does.
     """
     generator = torch.Generator("cpu").manual_seed(request.seed + index)
-    size = (1, model.latent_channels, shape.height, shape.width)
+    scale = model.entry.latent_multiple
+    size = (1, model.latent_channels, request.height // scale, request.width // scale)
     noise = torch.randn(size, generator=generator, dtype=model.dtype)
-    latents = (noise.float() * table.init_sigma).to(model.device)[0]
-    return Sample(request, index, table, conditioning, generator, latents, shape)
+    return generator, (noise.float() * table.init_sigma).to(model.device)[0]
