@@ -65,16 +65,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _describe(app: FastAPI, settings: Settings) -> None:
-    """Add the schema of a job, whose caps come from the settings, to the OpenAPI document."""
+    """Put into the OpenAPI document what the settings decide: a job's caps, and whether keys are asked."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
             found["components"]["schemas"] |= _request_schemas(settings)
+            if not settings.api_keys:
+                _without_keys(found)
             app.openapi_schema = found
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _without_keys(document: dict[str, Any]) -> None:
+    """A gateway without keys asks for none, so its document should not either."""
+    document["components"].pop("securitySchemes", None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
 
 
 def _request_schemas(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from fastapi import Path
 from synerdiff.api.errors import ErrorReply
 from synerdiff.protocol import Job, Limits
 
-JOB_ID = Annotated[str, Path(description="a job's id")]
+# The pattern is for readers alone: an id that does not match is answered like any that is not there, with 404.
+JOB_ID = Annotated[str, Path(description="a job's id", json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,64}$"})]
 
 _MEANING = {
     400: "The body is not a JSON object",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
+from starlette.responses import PlainTextResponse
 
 from synerdiff.api.context import Gateway, gateway_of
 from synerdiff.api.keys import Tenant
@@ -108,7 +109,7 @@ def _reason(check: Any) -> str:
     return "ok"
 
 
-@router.get("/metrics", tags=["watch"])
+@router.get("/metrics", response_class=PlainTextResponse, tags=["watch"])
 def metrics(gateway: Here) -> Response:
     """Prometheus metrics of this gateway and of the queue."""
     body, media_type = gateway.metrics.render(gateway.backend.ledger, gateway.hub.followers)
