@@ -72,7 +72,7 @@ local arrival = math.max(num(call('HGET', P .. 'counters:' .. pool, 'arrival')),
 local total_cost, top = 0, 0
 for _, job in ipairs(fresh) do
   arrival = arrival + 1
-  local order = arrival + horizon_s * 1e6
+  local urgency_s = math.min(horizon_s, tonumber(job.deadline_s) or horizon_s)
   local record = {
     'v', 1, 'job', job.job, 'fp', job.fp, 'call', nonce, 'pool', pool, 'tenant', job.tenant,
     'priority', job.priority, 'cost', job.cost, 'share', job.share, 'state', 'queued', 'place', 'waiting',
@@ -80,12 +80,11 @@ for _, job in ipairs(fresh) do
   }
   if job.deadline_s ~= '' then
     local deadline = now + tonumber(job.deadline_s)
-    order = math.min(order, math.floor(deadline * 1e6))
     record[#record + 1] = 'deadline_at'
     record[#record + 1] = stamp(deadline)
     call('ZADD', P .. 'deadlines:' .. pool, deadline, job.id)
   end
-  job.order = string.format('%.0f', order)
+  job.order = string.format('%.0f', arrival + urgency_s * 1e6)
   call('DEL', P .. 'events:' .. job.id)
   call('HSET', job_key(job.id), 'order', job.order, unpack(record))
   call('ZADD', open, now, job.id)

@@ -1,0 +1,293 @@
+"""The ledger when things break: dead and hung workers, poison, a full, silent or wrong Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from synerdiff.cli.embedded import EmbeddedRedis
+from synerdiff.ledger import Claim, Ledger, LedgerConfig, ManualClock, Refused, Renewal, WorkerReport
+from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult, JobState, Receipt, Timings
+from synerdiff.protocol.errors import IdempotencyConflict, LedgerUnavailable, Overloaded, UnsafeBroker
+from tests.ledger_audit import audit
+
+POOL = "pool"
+LEASE_S = TTL_S = 10.0
+RESULT = JobResult(images=[], timings=Timings(), receipt=Receipt())
+
+
+class Fleet:
+    """Workers of a simulated fleet on a clock moved by hand; some jobs kill the worker that runs them."""
+
+    def __init__(self, client: redis.Redis, *, capacity: int, poison: set[str] | None = None) -> None:
+        self.clock = ManualClock()
+        self.ledger = Ledger(client, LedgerConfig(clock=self.clock))
+        self.capacity, self.poison = capacity, poison or set()
+        self.claims: dict[str, dict[str, Claim]] = {}
+        self.born = 0
+
+    def start_worker(self) -> str:
+        self.born += 1
+        name = f"w{self.born}"
+        self.claims[name] = {}
+        self.beat(name)
+        return name
+
+    def beat(self, name: str) -> None:
+        self.ledger.heartbeat(WorkerReport(name=name, pool=POOL, capacity=self.capacity), TTL_S)
+
+    def claim(self, name: str, job_id: str) -> Claim | Refused:
+        answer = self.ledger.claim(job_id, worker=name, nonce=f"{name}-{job_id}-{self.clock.now}", lease_s=LEASE_S)
+        if isinstance(answer, Claim):
+            self.claims[name][job_id] = answer
+        return answer
+
+    def second(self, *, finish: bool) -> None:
+        """One second: every live worker beats and renews, hints go round, some jobs finish, poison kills."""
+        self.clock.advance(1.0)
+        self.ledger.reap(POOL)
+        hints = self.ledger.due_hints(POOL, 100)
+        for n, name in enumerate(list(self.claims)):
+            self.beat(name)
+            held = self.claims[name]
+            self.ledger.renew(name, {job_id: claim.token for job_id, claim in held.items()}, LEASE_S)
+            for job_id in list(held) if finish else []:
+                if job_id not in self.poison:
+                    assert self.ledger.finish(job_id, held.pop(job_id).token, RESULT).accepted
+            for job_id in hints[n :: len(self.claims)]:
+                if len(held) < self.capacity:
+                    self.claim(name, job_id)
+            if finish and self.poison & set(held):
+                del self.claims[name]
+                self.start_worker()
+
+
+def submit(ledger: Ledger, *ids: str, **fields: Any) -> None:
+    jobs = [Job(id=job_id, model="m", prompt="p", width=64, height=64, seed=1, **fields) for job_id in ids]
+    ledger.submit_many(jobs, POOL)
+
+
+def state(ledger: Ledger, job_id: str) -> JobState:
+    view = ledger.get(job_id)
+    assert view is not None
+    return view.state
+
+
+def test_a_dead_workers_jobs_run_again_within_15_s(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=4)
+    first = fleet.start_worker()
+    submit(fleet.ledger, *[f"j{n}" for n in range(4)])
+    fleet.second(finish=False)
+    fleet.second(finish=False)
+    assert len(fleet.claims[first]) == 4
+    del fleet.claims[first]
+    died = fleet.clock.now
+    fleet.start_worker()
+    while not any(fleet.claims.values()):
+        fleet.second(finish=False)
+    assert fleet.clock.now - died <= 15
+    for _ in range(10):
+        fleet.second(finish=True)
+    assert {state(fleet.ledger, f"j{n}") for n in range(4)} == {JobState.SUCCEEDED}
+    audit(redis_client, POOL)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_poison_dies_alone_and_takes_no_neighbour_with_it(redis_client: redis.Redis, workers: int) -> None:
+    fleet = Fleet(redis_client, capacity=8, poison={"poison1", "poison2"})
+    for _ in range(workers):
+        fleet.start_worker()
+    innocent = [f"j{n}" for n in range(30)]
+    submit(fleet.ledger, *innocent[:4], "poison1", *innocent[4:20], "poison2", *innocent[20:])
+    for _ in range(400):
+        fleet.second(finish=True)
+        if fleet.ledger.load(POOL).queued + fleet.ledger.load(POOL).running == 0:
+            break
+    assert {state(fleet.ledger, job_id) for job_id in innocent} == {JobState.SUCCEEDED}
+    dead = fleet.ledger.list_jobs(state=JobState.DEAD)
+    assert {view.id for view in dead} == {"poison1", "poison2"}
+    assert all(view.attempts == 3 and view.error and "ran alone" in view.error.message for view in dead)
+    audit(redis_client, POOL)
+    assert fleet.ledger.retry("poison1").created
+    assert {view.id for view in fleet.ledger.list_jobs(state=JobState.DEAD)} == {"poison2"}
+
+
+def test_a_hung_job_runs_again_and_the_second_time_alone(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=2)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "hung")
+    fleet.ledger.reap(POOL)
+    for round_ in range(2):
+        fleet.clock.advance(30)
+        fleet.beat(name)
+        fleet.ledger.reap(POOL)
+        fleet.ledger.due_hints(POOL, 10)
+        assert isinstance(fleet.claim(name, "hung"), Claim), round_
+        for _ in range(12):
+            fleet.clock.advance(1)
+            fleet.beat(name)
+            reaped = fleet.ledger.reap(POOL)
+            if reaped.requeued or reaped.quarantined:
+                break
+        assert (reaped.requeued, reaped.quarantined) == ((("hung",), ()), ((), ("hung",)))[round_]
+    claim = fleet.claim(name, "hung")
+    assert isinstance(claim, Claim)
+    assert claim.alone
+
+
+def test_after_a_paused_broker_every_lease_has_a_period_of_grace(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=2)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    fleet.second(finish=False)
+    fleet.second(finish=False)
+    token = fleet.claims[name]["j"].token
+    fleet.clock.advance(25)
+    reaped = fleet.ledger.reap(POOL)
+    assert reaped.grace
+    assert not reaped.quarantined
+    fleet.clock.advance(5)
+    assert fleet.ledger.renew(name, {"j": token}, LEASE_S) == {"j": Renewal.HELD}
+    assert fleet.ledger.finish("j", token, RESULT).accepted
+
+
+def test_a_renewal_revives_a_lapsed_lease_that_nobody_reaped(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=2)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    claim = fleet.claim(name, "j")
+    assert isinstance(claim, Claim)
+    fleet.clock.advance(60)
+    assert fleet.ledger.renew(name, {"j": claim.token}, LEASE_S) == {"j": Renewal.HELD}
+
+
+def test_the_late_writer_changes_nothing(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=2)
+    frozen = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    fleet.second(finish=False)
+    fleet.second(finish=False)
+    old = fleet.claims.pop(frozen)["j"]
+    other = fleet.start_worker()
+    while "j" not in fleet.claims[other]:
+        fleet.second(finish=False)
+    assert not fleet.ledger.finish("j", old.token, RESULT).accepted
+    assert not fleet.ledger.progress("j", old.token, JobEvent(kind="step", step=1))
+    assert not fleet.ledger.fail("j", old.token, ErrorInfo(code="x", message="y")).accepted
+    assert fleet.ledger.renew(frozen, {"j": old.token}, LEASE_S) == {"j": Renewal.LOST}
+    assert fleet.ledger.finish("j", fleet.claims[other]["j"].token, RESULT).accepted
+
+
+def test_a_deadline_ends_queued_and_running_jobs(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "running", "queued", "late", deadline_s=20.0)
+    claim = fleet.claim(name, "running")
+    assert isinstance(claim, Claim)
+    fleet.clock.advance(20)
+    assert fleet.ledger.renew(name, {"running": claim.token}, LEASE_S) == {"running": Renewal.EXPIRED}
+    assert not fleet.ledger.finish("running", claim.token, RESULT).accepted
+    assert set(fleet.ledger.reap(POOL).expired) == {"queued", "late"}
+    assert state(fleet.ledger, "queued") is JobState.EXPIRED
+
+
+def test_cancelling_a_running_job_reaches_its_holder_and_is_never_undone(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    claim = fleet.claim(name, "j")
+    assert isinstance(claim, Claim)
+    assert fleet.ledger.cancel("j").accepted
+    assert fleet.ledger.renew(name, {"j": claim.token}, LEASE_S) == {"j": Renewal.CANCELLED}
+    assert not fleet.ledger.finish("j", claim.token, RESULT).accepted
+    assert fleet.ledger.cancel("j").accepted
+    assert [event.kind for event in fleet.ledger.events("j")] == ["started", "cancelled"]
+
+
+def test_an_idempotency_key_gives_the_first_job_again(redis_client: redis.Redis) -> None:
+    ledger = Ledger(redis_client)
+    first = Job(model="m", prompt="p", width=64, height=64)
+    again = Job(model="m", prompt="p", width=64, height=64)
+    assert first.seed != again.seed
+    assert ledger.submit(first, POOL, idempotency_key="k").created
+    answer = ledger.submit(again, POOL, idempotency_key="k")
+    assert (answer.id, answer.created) == (first.id, False)
+    with pytest.raises(IdempotencyConflict, match="'k'"):
+        ledger.submit(Job(model="m", prompt="q", width=64, height=64), POOL, idempotency_key="k")
+    with pytest.raises(IdempotencyConflict):
+        ledger.submit(Job(id=first.id, model="m", prompt="q", width=64, height=64), POOL)
+
+
+def test_waiting_for_events_sees_the_end(redis_client: redis.Redis) -> None:
+    ledger = Ledger(redis_client)
+    submit(ledger, "j")
+    assert ledger.events("j", block_s=0.05) == []
+    ledger.cancel("j")
+    (event,) = ledger.events("j", block_s=5)
+    assert event.final
+    assert ledger.events("j", after=event.id) == []
+
+
+@pytest.fixture
+def full_redis(own_redis: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """A Redis whose memory is full; what is in it was put there before."""
+    client = redis.Redis.from_url(own_redis.url, decode_responses=True)
+    yield client
+    client.config_set("maxmemory", 0)
+    client.close()
+
+
+def test_a_full_redis_refuses_submits_and_lets_jobs_end(full_redis: redis.Redis) -> None:
+    ledger = Ledger(full_redis)
+    ledger.heartbeat(WorkerReport(name="w", pool=POOL, capacity=2), 60)
+    submit(ledger, "a", "b", "c", "d")
+    first = ledger.claim("a", worker="w", nonce="1", lease_s=10)
+    assert isinstance(first, Claim)
+    full_redis.config_set("maxmemory", 1)
+    with pytest.raises(Overloaded, match="out of memory"):
+        submit(ledger, "e")
+    assert ledger.renew("w", {"a": first.token}, 10) == {"a": Renewal.HELD}
+    assert ledger.finish("a", first.token, RESULT).accepted
+    second = ledger.claim("b", worker="w", nonce="2", lease_s=10)
+    assert isinstance(second, Claim)
+    assert ledger.fail("b", second.token, ErrorInfo(code="x", message="y")).accepted
+    third = ledger.claim("c", worker="w", nonce="3", lease_s=10)
+    assert isinstance(third, Claim)
+    assert ledger.hand_back("c", third.token, "stopping").accepted
+    assert ledger.cancel("d").accepted
+    ledger.reap(POOL)
+    full_redis.config_set("maxmemory", 0)
+    audit(full_redis, POOL)
+
+
+def test_an_evicting_redis_is_refused_with_the_cure(own_redis: EmbeddedRedis) -> None:
+    ledger = Ledger.connect(own_redis.url)
+    ledger.check_server()
+    ledger.client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(UnsafeBroker, match="CONFIG SET maxmemory-policy noeviction"):
+        ledger.check_server()
+    ledger.check_server(allow_unsafe=True)
+    ledger.close()
+
+
+def test_an_unreachable_redis_is_named_without_its_password() -> None:
+    with pytest.raises(LedgerUnavailable, match=r"127\.0\.0\.1:1/3.*SYNERDIFF_REDIS_URL") as refusal:
+        Ledger.connect("redis://user:s3cret@127.0.0.1:1/3")
+    assert "s3cret" not in str(refusal.value)
+    with pytest.raises(LedgerUnavailable, match="SYNERDIFF_REDIS_URL"):
+        Ledger.connect("nonsense")
+
+
+def test_a_stopped_redis_raises_and_a_restarted_one_has_everything(own_redis: EmbeddedRedis) -> None:
+    ledger = Ledger.connect(own_redis.url)
+    submit(ledger, "j")
+    own_redis.stop()
+    with pytest.raises(LedgerUnavailable):
+        ledger.get("j")
+    own_redis.start()
+    assert state(ledger, "j") is JobState.QUEUED
+    ledger.cancel("j")
+    ledger.close()
