@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from synerdiff.cli import demo_command, doctor_command, generate_command, jobs_command, service_commands, up_command
+from synerdiff.cli import (
+    demo_command,
+    doctor_command,
+    generate_command,
+    jobs_command,
+    plan_command,
+    service_commands,
+    simulate_command,
+    up_command,
+)
 from synerdiff.cli.console import FAILED, exit_code, out, print_error
 
 RUN = "Run a fleet"
@@ -53,6 +62,8 @@ app.command(rich_help_panel=RUN, epilog=service_commands.FLOWER_EPILOG)(service_
 app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_command.generate)
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)
+app.command(rich_help_panel=STUDY, epilog=simulate_command.EPILOG)(simulate_command.simulate)
+app.add_typer(plan_command.app, name="plan", rich_help_panel=STUDY)
 
 
 def main() -> None:
