@@ -106,10 +106,10 @@ def test_threads_run_both_sides_at_once() -> None:
 
 
 def test_threads_divide_the_cores_only_while_both_sides_run() -> None:
-    executor = make_executor("threads", CPU, unet_threads=2, vae_threads=3)
+    executor = make_executor("threads", CPU, threads=4)
     before = torch.get_num_threads()
     both = executor.run(torch.get_num_threads, [torch.get_num_threads])
-    assert (both.unet, both.chunks) == (2, (3,))
+    assert (both.unet, both.chunks) == (3, (1,))
     assert executor.run(torch.get_num_threads, []).unet == before
     assert torch.get_num_threads() == before
     executor.close()

@@ -102,7 +102,8 @@ def _lengths(costs: list[float], granularity: Granularity) -> list[int]:
         return [len(costs)]
     if granularity is Granularity.COARSE:
         return balance(costs, COARSE_CHUNKS)
-    limit = max(costs) if granularity is Granularity.STAGES else STRIP_SHARE * sum(costs)
+    strips = granularity is Granularity.STRIPS
+    limit = min(max(costs), STRIP_SHARE * sum(costs)) if strips else max(costs)
     return balance(costs, len(group_under(costs, limit)))
 
 

@@ -14,8 +14,17 @@ from .threads import ThreadsExecutor
 EXECUTORS = ("serial", "threads", "streams")
 
 
-def make_executor(name: str, device: torch.device, *, unet_threads: int = 1, vae_threads: int = 1) -> Executor:
+def split_threads(threads: int) -> tuple[int, int]:
+    """Divide torch's threads between UNet and VAE: a quarter, and at least one, for the VAE; the UNet is larger."""
+    vae = max(1, threads // 4)
+    return max(1, threads - vae), vae
+
+
+def make_executor(name: str, device: torch.device, *, threads: int = 0) -> Executor:
     """Make an executor; ``auto`` is ``streams`` on CUDA and ``serial`` elsewhere.
+
+    Args:
+        threads: torch threads that the ``threads`` executor divides; 0 means those of the calling thread.
 
     Raises:
         EngineError: the name is unknown, or the executor cannot run on this device.
@@ -24,7 +33,7 @@ def make_executor(name: str, device: torch.device, *, unet_threads: int = 1, vae
     if chosen == "serial":
         return SerialExecutor()
     if chosen == "threads" and device.type == "cpu":
-        return ThreadsExecutor(unet_threads, vae_threads)
+        return ThreadsExecutor(*split_threads(threads or torch.get_num_threads()))
     if chosen == "streams" and device.type == "cuda":
         return StreamsExecutor(device)
     if chosen in EXECUTORS:

@@ -1,0 +1,56 @@
+"""``synerdiff profile``: what a model costs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synerdiff.cli.console import err, out, print_json
+
+EPILOG = """[bold]Examples[/bold]
+
+[cyan]synerdiff profile[/cyan]   the default model at its own size on this machine
+
+[cyan]synerdiff profile --width 512 --height 512 --plot curves.png --publish[/cyan]
+
+Profiles are kept on disk under a hash of all that they depend on; [bold]--fresh[/bold] measures again. Close other
+programs first: a busy neighbour on the machine distorts every figure.
+"""
+
+
+def profile(
+    model: Annotated[
+        str | None, typer.Option(help="checkpoint directory or hub id; without: the default model")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=8, help="in pixels; without: the model's own")] = None,
+    height: Annotated[int | None, typer.Option(min=8, help="in pixels; without: the model's own")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    max_rows: Annotated[int, typer.Option(min=1, help="largest UNet call to measure")] = 32,
+    repeats: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 5,
+    executor: Annotated[str | None, typer.Option(help="auto, serial, threads or streams")] = None,
+    threads: Annotated[int | None, typer.Option(min=0, help="torch threads; 0 measures which is best")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the profile as one JSON document")] = False,
+    plot: Annotated[Path | None, typer.Option(help="draw the curves here (PNG)")] = None,
+    publish: Annotated[bool, typer.Option("--publish", help="write it to Redis, where the scheduler finds it")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again, whatever is on disk")] = False,
+) -> None:
+    """Measure UNet calls by rows, VAE chunks by granularity, and both beside each other."""
+    from synerdiff.cli import profile_run
+    from synerdiff.settings import load
+
+    settings = load({"model_path": model, "device": device, "executor": executor, "threads": threads})
+    size = (width, height)
+    found = profile_run.obtain(settings, size, max_rows=max_rows, repeats=repeats, fresh=fresh)
+    if plot is not None:
+        profile_run.draw(found, plot)
+        err.print(f"curves in {plot}", markup=False)
+    if publish:
+        profile_run.publish(found, settings)
+        err.print(f"published as {found.profile_id}", markup=False)
+    if as_json:
+        print_json(profile_run.document(found))
+    else:
+        for table in profile_run.tables(found):
+            out.print(table)

@@ -1,0 +1,46 @@
+"""Names of devices, and whether a profile is for this model on this one."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from synerdiff.engine.model import LoadedModel
+from synerdiff.policy.profile import Profile
+from synerdiff.protocol.errors import PlanError
+
+from .setup import cores
+
+
+def device_label(device: torch.device) -> str:
+    """The device by its product name; a CPU with the number of cores that may be used."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{_cpu_name()}, {cores()} cores"
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def dtype_name(model: LoadedModel) -> str:
+    """The UNet's dtype, such as ``float32``."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def check_profile(profile: Profile, model: LoadedModel) -> None:
+    """Refuse a profile of another model, device or dtype.
+
+    Raises:
+        PlanError: names the field that differs and both values.
+    """
+    here = {"model_hash": model.model_hash, "device": device_label(model.device), "dtype": dtype_name(model)}
+    for name, value in here.items():
+        found = getattr(profile, name)
+        if found != value:
+            raise PlanError(f"profile: {name} is {found!r:.80}, but this is {value!r:.80}", field=name)

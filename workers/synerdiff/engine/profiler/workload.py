@@ -1,0 +1,100 @@
+"""Real UNet calls and real decodes of one model at one size, to be timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synerdiff.engine.conditioning import guidance_embedding
+from synerdiff.engine.decode import ChunkedDecode, decode_chunks
+from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.text import TextEncoder
+from synerdiff.engine.types import Request
+
+STEPS = 25
+GUIDANCE = 5.0
+
+
+class Workload:
+    """One model's calls for images of ``width`` x ``height`` pixels.
+
+    Raises :class:`ModelError` where the checkpoint cannot make such images.
+    """
+
+    def __init__(self, model: LoadedModel, width: int, height: int) -> None:
+        self.model, self.width, self.height = model, width, height
+        scale = model.entry.latent_multiple
+        size = (1, model.latent_channels, height // scale, width // scale)
+        self._latents = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(model.device)
+        self._text = TextEncoder(model).encode("", "", guided=False).positive
+
+    def request(self, index: int, *, steps: int = STEPS, prompt: str = "") -> Request:
+        """A job of the usual kind."""
+        sampler = self.model.entry.samplers[0]
+        size = (self.width, self.height)
+        return Request(f"profile-{index}", prompt, "", *size, steps, GUIDANCE, sampler, index, 1, "exact")
+
+    @property
+    def rows_per_sample(self) -> int:
+        """Rows of a full step of the usual job: one where guidance is built into the model."""
+        return 1 if self.model.guidance_width is not None else 2
+
+    def unet_call(self, rows: int) -> Callable[[], Tensor]:
+        """One UNet call over ``rows`` rows."""
+        model = self.model
+        latents = self._latents.expand(rows, -1, -1, -1).to(model.dtype).contiguous()
+        timesteps = torch.full((rows,), 500.0, device=model.device)
+        context = self._text.context.expand(rows, -1, -1).to(model.dtype).contiguous()
+        options = self._options(rows)
+
+        def call() -> Tensor:
+            output: Tensor = model.unet(
+                latents, timesteps, encoder_hidden_states=context, return_dict=False, **options
+            )[0]
+            return output
+
+        return call
+
+    def _options(self, rows: int) -> dict[str, Any]:
+        """What SDXL (sizes, pooled text) and distilled models (the guidance scale) take besides."""
+        model, options = self.model, dict[str, Any]()
+        if self._text.pooled is not None:
+            time_ids = torch.tensor([[self.height, self.width, 0, 0, self.height, self.width]] * rows)
+            pooled = self._text.pooled.expand(rows, -1).to(model.dtype)
+            options["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": time_ids.to(model.device, model.dtype)}
+        if model.guidance_width is not None:
+            embedding = guidance_embedding(torch.full((rows,), GUIDANCE - 1), model.guidance_width)
+            options["timestep_cond"] = embedding.to(model.device, model.dtype)
+        return options
+
+    def decode(self, granularity: str) -> ChunkedDecode:
+        """A decode that has not begun."""
+        return decode_chunks(self.model.vae, self._latents, granularity)
+
+    def wait(self) -> None:
+        """Wait until the device has finished."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+
+    def seconds(self, call: Callable[[], object]) -> float:
+        """Wall time of a call, the device's work included."""
+        self.wait()
+        begun = time.perf_counter()
+        call()
+        self.wait()
+        return time.perf_counter() - begun
+
+    @torch.inference_mode()
+    def time_unet(self, rows: int) -> tuple[float, ...]:
+        """Seconds of one UNet call alone."""
+        return (self.seconds(self.unet_call(rows)),)
+
+    @torch.inference_mode()
+    def time_decode(self, granularity: str) -> tuple[float, ...]:
+        """Seconds of each chunk of one decode alone."""
+        decode = self.decode(granularity)
+        return tuple(self.seconds(lambda: decode.run(1)) for _ in range(decode.chunks))
