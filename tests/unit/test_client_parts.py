@@ -113,7 +113,20 @@ def test_the_async_client_has_every_operation_with_the_same_parameters() -> None
 
 
 def test_importing_the_client_loads_nothing_heavy() -> None:
-    heavy = ("celery", "kombu", "boto3", "botocore", "httpx", "torch", "numpy", "PIL", "fastapi", "uvicorn")
+    heavy = (
+        "redis",
+        "asyncio",
+        "celery",
+        "kombu",
+        "boto3",
+        "botocore",
+        "httpx",
+        "torch",
+        "numpy",
+        "PIL",
+        "fastapi",
+        "uvicorn",
+    )
     check = f"import sys, synerdiff.client; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

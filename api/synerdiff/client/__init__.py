@@ -10,7 +10,8 @@
 Works with the base install alone; Celery and boto3 are imported when they are first needed.
 """
 
-from synerdiff.client.aio import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from synerdiff.client.client import Client
 from synerdiff.client.fields import JobFields, JobOptions
 from synerdiff.protocol import ImageRef, Job, JobEvent, JobState, JobView, ModelEntry, Receipt, Timings
@@ -34,6 +35,9 @@ from synerdiff.protocol.errors import (
     UnsafeBroker,
     WaitTimeout,
 )
+
+if TYPE_CHECKING:
+    from synerdiff.client.aio import AsyncClient
 
 __all__ = [
     "AsyncClient",
@@ -67,3 +71,12 @@ __all__ = [
     "UnsafeBroker",
     "WaitTimeout",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the asynchronous client when it is asked for: asyncio is a large part of the import's time."""
+    if name != "AsyncClient":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from synerdiff.client.aio import AsyncClient
+
+    return AsyncClient

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from synerdiff.client.catalogue import Catalogue
 from synerdiff.client.prepare import prepare
-from synerdiff.ledger import Ended, Ledger, LedgerConfig, Submission
 from synerdiff.protocol import FieldError, Job, JobView
 from synerdiff.protocol.errors import InvalidJob, JobNotFound, UnknownModel
 from synerdiff.settings import Settings, load
 from synerdiff.storage import Store, StoreConfig
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Redis and Celery take longer to import than all else here, so they wait until a client is made
     from synerdiff.dispatch import Hints
+    from synerdiff.ledger import Ended, Ledger, Submission
 
 log = logging.getLogger("synerdiff.client")
 
@@ -32,6 +32,8 @@ class Backend:
     @classmethod
     def connect(cls, settings: Settings | None = None) -> Backend:
         """Connect to the ledger. Raises :class:`LedgerUnavailable` or :class:`SettingsError`."""
+        from synerdiff.ledger import Ledger, LedgerConfig
+
         found = settings or load()
         config = LedgerConfig(
             max_queue=found.max_queue,
