@@ -13,6 +13,7 @@ from synerdiff.cli import (
     generate_command,
     jobs_command,
     plan_command,
+    profile_command,
     service_commands,
     simulate_command,
     up_command,
@@ -62,6 +63,7 @@ app.command(rich_help_panel=RUN, epilog=service_commands.FLOWER_EPILOG)(service_
 app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_command.generate)
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)
+app.command(rich_help_panel=STUDY, epilog=profile_command.EPILOG)(profile_command.profile)
 app.command(rich_help_panel=STUDY, epilog=simulate_command.EPILOG)(simulate_command.simulate)
 app.add_typer(plan_command.app, name="plan", rich_help_panel=STUDY)
 
