@@ -49,7 +49,8 @@ class Line:
 def sd_vae(**config: Any) -> Any:
     """A random AutoencoderKL of Stable Diffusion's shape."""
     torch.manual_seed(0)
-    return AutoencoderKL(
+    build: Any = AutoencoderKL
+    return build(
         block_out_channels=SD_CHANNELS,
         down_block_types=("DownEncoderBlock2D",) * BLOCKS,
         up_block_types=("UpDecoderBlock2D",) * BLOCKS,
