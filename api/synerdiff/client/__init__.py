@@ -10,8 +10,7 @@
 Works with the base install alone; Celery and boto3 are imported when they are first needed.
 """
 
-from typing import TYPE_CHECKING, Any
-
+from synerdiff.client.aio import AsyncClient
 from synerdiff.client.client import Client
 from synerdiff.client.fields import JobFields, JobOptions
 from synerdiff.protocol import ImageRef, Job, JobEvent, JobState, JobView, ModelEntry, Receipt, Timings
@@ -35,9 +34,6 @@ from synerdiff.protocol.errors import (
     UnsafeBroker,
     WaitTimeout,
 )
-
-if TYPE_CHECKING:
-    from synerdiff.client.aio import AsyncClient
 
 __all__ = [
     "AsyncClient",
@@ -71,12 +67,3 @@ __all__ = [
     "UnsafeBroker",
     "WaitTimeout",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the asynchronous client when it is asked for: asyncio is a large part of the import's time."""
-    if name != "AsyncClient":
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    from synerdiff.client.aio import AsyncClient
-
-    return AsyncClient
