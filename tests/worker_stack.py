@@ -43,9 +43,8 @@ QUICK = {
 class WorkerProcess:
     """One worker: its process, and its log."""
 
-    def __init__(self, environment: dict[str, str], log: Path, *, fake: bool) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log_path = log
-        command = [sys.executable, "-m", "tests.worker_stack", "fake" if fake else "real"]
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
@@ -114,7 +113,15 @@ class WorkerStack:
         """Start a worker process without waiting for it."""
         given = {f"SYNERDIFF_{name.upper()}": str(value) for name, value in settings.items()}
         log = self._directory / f"worker-{len(self.workers)}.log"
-        self.workers.append(WorkerProcess({**self._environment, **given}, log, fake=self._fake))
+        command = [sys.executable, "-m", "tests.worker_stack", "fake" if self._fake else "real"]
+        self.workers.append(WorkerProcess(command, {**self._environment, **given}, log))
+        return self.workers[-1]
+
+    def launch_with_celery(self) -> WorkerProcess:
+        """Start a worker with Celery's own command, without waiting for it."""
+        log = self._directory / f"worker-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "celery", "-A", "synerdiff.workers.app", "worker", "-c", "4"]
+        self.workers.append(WorkerProcess(command, self._environment, log))
         return self.workers[-1]
 
     def start(self, **settings: object) -> WorkerProcess:

@@ -1,0 +1,252 @@
+"""One hint from claim to end, against a ledger and an engine that say what the test wants."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from synerdiff.engine.types import ImageReady, ImageReceipt, ImageTimings, Request
+from synerdiff.ledger import Claim, Ended, Ledger, Refused, Renewal
+from synerdiff.protocol import ErrorInfo, Job, JobState, Limits, ModelEntry
+from synerdiff.protocol.errors import EngineError, LedgerUnavailable, StorageUnavailable
+from synerdiff.storage import Stored
+from synerdiff.workers.bridge import Bridge
+from synerdiff.workers.gate import Gate
+from synerdiff.workers.leases import Leases
+from synerdiff.workers.runner import Outcome, Runner, Serving
+from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Phase, Revoked, Run
+from synerdiff.workers.uploads import Uploads
+
+ENTRY = ModelEntry(name="m", pool="m", default_width=64, default_height=64)
+JOB = Job(id="job", model="m", prompt="cat", width=64, height=64, steps=2, seed=1)
+CLAIM = Claim(JOB, 5, 0, False, 10.0, 10.5)
+
+
+class FakeLedger:
+    """Answers claims from a list and notes how jobs end; ``away`` calls fail first."""
+
+    def __init__(self, *claims: Claim | Refused, away: int = 0, accepts: bool = True) -> None:
+        self.claims = list(claims) or [CLAIM]
+        self.away = away
+        self.accepts = accepts
+        self.ends: list[tuple[Any, ...]] = []
+        self.renewed: list[dict[str, int]] = []
+        self.verdict = Renewal.HELD
+
+    def claim(self, job_id: str, **_: Any) -> Claim | Refused:
+        self._reach()
+        return self.claims.pop(0) if len(self.claims) > 1 else self.claims[0]
+
+    def finish(self, job_id: str, token: int, result: Any) -> Ended:
+        return self._end("finish", job_id, token, result)
+
+    def fail(self, job_id: str, token: int, error: ErrorInfo) -> Ended:
+        return self._end("fail", job_id, token, error.message)
+
+    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False) -> Ended:
+        return self._end("crashed" if crashed else "hand_back", job_id, token, reason)
+
+    def progress(self, *_: Any) -> bool:
+        self._reach()
+        return True
+
+    def renew(self, worker: str, leases: dict[str, int], lease_s: float) -> dict[str, Renewal]:
+        self.renewed.append(leases)
+        return dict.fromkeys(leases, self.verdict)
+
+    def _end(self, *what: Any) -> Ended:
+        self._reach()
+        self.ends.append(what)
+        return Ended(self.accepts, JobState.SUCCEEDED, ("next",))
+
+    def _reach(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise LedgerUnavailable("Redis is away")
+
+
+class FakeBridge:
+    """Does to each admitted run what the test wants."""
+
+    def __init__(self, on_admit: Callable[[Run], None]) -> None:
+        self.on_admit = on_admit
+        self.cancelled: list[str] = []
+        self.silence_s = 0.0
+        self.patience_s = 30.0
+
+    def admit(self, run: Run, request: Request) -> None:
+        self.on_admit(run)
+
+    def cancel(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+
+
+class FakeStore:
+    """Refuses some puts, then stores."""
+
+    def __init__(self, refuses: int = 0) -> None:
+        self.refuses = refuses
+        self.keys: list[str] = []
+
+    def put_image(self, key: str, data: bytes, content_type: str, sha256: str | None = None) -> Stored:
+        if self.refuses:
+            self.refuses -= 1
+            raise StorageUnavailable("S3 is away")
+        self.keys.append(key)
+        return Stored(key, "abc", len(data))
+
+
+def image() -> ImageReady:
+    receipt = ImageReceipt(4, 0, 2.0, (), 1, 0)
+    return ImageReady("job", 0, 1, np.zeros((64, 64, 3), np.uint8), ImageTimings(0, 0, 0, 0), receipt)
+
+
+class Bench:
+    """A runner with everything around it faked."""
+
+    def __init__(
+        self, on_admit: Callable[[Run], None], ledger: FakeLedger | None = None, store: FakeStore | None = None
+    ) -> None:
+        self.ledger, self.store = ledger or FakeLedger(), store or FakeStore()
+        self.bridge = FakeBridge(on_admit)
+        self.sent: list[str] = []
+        self.gate = Gate(lambda: True)
+        self.gate.engine(True)
+        ledger_, bridge = cast(Ledger, self.ledger), cast(Bridge, self.bridge)
+        self.leases = Leases(ledger_, bridge, worker="w", lease_s=1.0)
+        uploads = Uploads(self.store, "images/", threads=1, limit_bytes=1000, on_room=self.gate.poke)
+        self.runner = Runner(
+            Serving("w", ENTRY, Limits(), 1.0),
+            ledger=ledger_,
+            bridge=bridge,
+            uploads=uploads,
+            leases=self.leases,
+            gate=self.gate,
+            send_hints=self.sent.extend,
+        )
+
+    def follow(self) -> Outcome:
+        return self.runner.follow("job", lambda step, steps: None)
+
+
+def test_a_job_ends_with_its_image_and_the_next_hint() -> None:
+    bench = Bench(lambda run: run.tell(Imaged(image())))
+    outcome = bench.follow()
+    [(verb, _, token, result)] = bench.ledger.ends
+    assert (outcome.state, verb, token, bench.sent) == ("succeeded", "finish", 5, ["next"])
+    assert result.images[0].key == "images/job/0.png"
+    assert result.timings.queued == pytest.approx(0.5)
+    assert len(bench.leases) == 0
+
+
+def test_an_image_waits_for_a_store_that_is_away_and_the_end_for_a_ledger_that_is() -> None:
+    bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(away=2), FakeStore(refuses=2))
+    assert bench.follow().state == "succeeded"
+    assert bench.store.keys == ["images/job/0.png"]
+
+
+def test_a_late_result_changes_nothing() -> None:
+    bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(accepts=False))
+    assert bench.follow().state == "lost"
+
+
+@pytest.mark.parametrize(
+    ("news", "state", "ends"),
+    [
+        (Failed(ErrorInfo(code="x", message="broken")), "failed", [("fail", "job", 5, "broken")]),
+        (EngineLost("ended by SIGSEGV"), "crashed", [("crashed", "job", 5, "ended by SIGSEGV")]),
+        (GiveBack("leaving"), "handed_back", [("hand_back", "job", 5, "leaving")]),
+        (Revoked("cancelled"), "cancelled", []),
+        (Revoked("lost"), "lost", []),
+    ],
+)
+def test_each_kind_of_news_has_its_end(news: Any, state: str, ends: list[Any]) -> None:
+    bench = Bench(lambda run: run.tell(news))
+    assert bench.follow().state == state
+    assert bench.ledger.ends == ends
+    assert bench.bridge.cancelled == ["job"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, KeyboardInterrupt, RuntimeError])
+def test_no_error_leaks_the_slot_or_the_job(error: type[BaseException]) -> None:
+    def fail(run: Run) -> None:
+        raise error
+
+    bench = Bench(fail)
+    outcome = bench.follow()
+    assert (outcome.state, outcome.reason) == ("failed", f"the worker failed: {error.__name__}")
+    assert bench.ledger.ends[0][0] == "fail"
+    assert bench.gate.wait_empty(1)
+    assert len(bench.leases) == 0
+
+
+def test_a_job_that_meets_no_engine_goes_back_unharmed() -> None:
+    def gone(run: Run) -> None:
+        raise EngineError("gone")
+
+    bench = Bench(gone)
+    assert bench.follow().state == "handed_back"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"steps": 151}, "steps must be at most 150; got 151"), ({"model": "other"}, "model must be m")],
+)
+def test_a_record_is_validated_again(change: dict[str, Any], words: str) -> None:
+    bench = Bench(lambda run: None, FakeLedger(Claim(JOB.model_copy(update=change), 5, 0, False, 0.0, 0.0)))
+    outcome = bench.follow()
+    assert outcome.error is not None
+    assert words in outcome.error.message
+
+
+def test_a_refused_hint_is_left_at_once() -> None:
+    bench = Bench(lambda run: None, FakeLedger(Refused("claimed", ("other",))))
+    assert (bench.follow(), bench.sent) == (Outcome("refused", "claimed"), ["other"])
+
+
+def test_a_quarantined_job_is_claimed_again_once_the_worker_is_empty() -> None:
+    bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(Refused("drain"), CLAIM))
+    assert bench.follow().state == "succeeded"
+
+
+def test_a_hint_for_a_leaving_worker_is_passed_on() -> None:
+    bench = Bench(lambda run: None)
+    bench.gate.close()
+    assert bench.follow().state == "refused"
+    assert bench.sent == ["job"]
+
+
+def test_only_jobs_that_move_are_renewed_and_the_others_hear_of_it() -> None:
+    bench = Bench(lambda run: None)
+    stuck, moving, uploading = (
+        Run(JOB.model_copy(update={"id": name}), 5) for name in ("stuck", "moving", "uploading")
+    )
+    stuck.phase, stuck.moved_at = Phase.ACTIVE, 0.0
+    moving.phase = Phase.ACTIVE
+    uploading.phase, uploading.moved_at = Phase.UPLOADING, 0.0
+    with bench.leases.holding(stuck), bench.leases.holding(moving), bench.leases.holding(uploading):
+        bench.ledger.verdict = Renewal.CANCELLED
+        bench.leases.renew()
+        bench.bridge.silence_s = 31.0  # the engine hangs: only what it is done with is renewed
+        bench.leases.renew()
+    assert [sorted(each) for each in bench.ledger.renewed] == [["moving", "uploading"], ["uploading"]]
+    assert moving.news.get_nowait() == Revoked("cancelled")
+    assert stuck.news.empty()
+    assert stuck.over.is_set()
+
+
+def test_uploads_are_bounded_and_give_up_with_their_job() -> None:
+    room = threading.Event()
+    uploads = Uploads(FakeStore(refuses=10**9), "", threads=1, limit_bytes=1000, on_room=room.set)
+    run = Run(JOB, 5)
+    assert uploads.has_room
+    uploads.submit(run, image())
+    assert not uploads.has_room
+    run.over.set()
+    assert room.wait(10)
+    assert uploads.has_room
+    assert run.news.empty()
