@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from synerdiff.engine import decoding
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
+from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Admitted, ImageReady, JobFailed, SlotReport, Stepped
 from synerdiff.policy import Plan, PlanTable, PlanView, default_plan
-from tests.engines import FakeUNet, drain, failures, fake_model, images, request
+from tests.engines import FakeUNet, drain, failures, fake_model, images, random_model, request
 
 
 def engine_with(unet: FakeUNet | None = None, plan: PlanView | None = None, **config: Any) -> Engine:
@@ -26,7 +28,7 @@ def is_poison(latents: Tensor, context: Tensor) -> Tensor:
     return (context - POISON.context.to(context.dtype)).abs().amax(dim=(1, 2)) < 1e-3
 
 
-POISON = Engine(fake_model(FakeUNet()))._text.encode("poison", "", guided=False).positive
+POISON = TextEncoder(random_model()).encode("poison", "", guided=False).positive
 
 
 def test_jobs_join_and_leave_between_any_two_steps() -> None:
@@ -253,6 +255,7 @@ def test_a_full_decode_queue_stops_admission_and_not_stepping() -> None:
         ({"sampler": "magic"}, "sampler"),
         ({"prompt": "a " * 76}, "prompt"),
         ({"negative_prompt": "a " * 76}, "negative_prompt"),
+        ({"replay": ((), ())}, "replay"),
     ],
 )
 def test_a_request_the_model_cannot_do_fails_with_its_field(fields: dict[str, Any], field: str) -> None:
@@ -317,3 +320,71 @@ def no_decode_beside() -> PlanView:
         bound_slots=0,
     )
     return PlanView(Plan(1, "", batch_cap=8, skip_above=4, table_hash=""), table)
+
+
+def test_skipped_rows_are_counted_and_listed_and_exact_never_skips() -> None:
+    engine = engine_with(FakeUNet())
+    for quality in ("fast", "exact", "balanced"):
+        engine.admit(request(quality, quality=quality, steps=16, seed=3))
+    receipts = {key[0]: image.receipt for key, image in images(drain(engine)).items()}
+
+    assert receipts["exact"].rows_skipped == receipts["balanced"].rows_skipped == 0
+    assert receipts["fast"].rows_skipped == len(receipts["fast"].skipped_steps) > 0
+    assert receipts["fast"].rows_run == 32 - receipts["fast"].rows_skipped
+
+
+def test_balanced_skips_only_under_load() -> None:
+    engine = engine_with(FakeUNet(), capacity=8)
+    for number in range(6):
+        engine.admit(request(str(number), quality="balanced", steps=16))
+    assert all(image.receipt.rows_skipped > 0 for image in images(drain(engine)).values())
+
+
+def test_a_receipts_skipped_steps_can_be_replayed_at_any_load() -> None:
+    busy, quiet = engine_with(FakeUNet()), engine_with(FakeUNet())
+    wanted = request("wanted", quality="fast", steps=16, n=2)
+    for number in range(4):
+        busy.admit(request(str(number), quality="balanced", steps=12))
+    busy.admit(wanted)
+    made = images(drain(busy))
+    skipped = tuple(made["wanted", index].receipt.skipped_steps for index in range(2))
+
+    quiet.admit(replace(wanted, quality="balanced", replay=skipped))
+    again = images(drain(quiet))
+
+    for index in range(2):
+        assert again["wanted", index].receipt.skipped_steps == skipped[index]
+        assert np.array_equal(again["wanted", index].pixels, made["wanted", index].pixels)
+
+
+@pytest.mark.parametrize("granularity", ["whole", "coarse", "stages", "strips"])
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_decoding_in_pieces_beside_steps_makes_the_same_images(executor: Any, granularity: str) -> None:
+    requests = [request(str(number), steps=2 + number, seed=number) for number in range(3)]
+    plain, pieces = engine_with(), engine_with(plan=beside(granularity), executor=executor)
+    for item in requests:
+        plain.admit(item)
+        pieces.admit(item)
+    expected, found = images(drain(plain)), images(drain(pieces))
+    pieces.close()
+
+    assert found.keys() == expected.keys()
+    for key, image in found.items():
+        assert np.abs(image.pixels.astype(int) - expected[key].pixels.astype(int)).max() <= 1
+        assert image.receipt.chunks >= 1
+
+
+def beside(granularity: str) -> PlanView:
+    """A plan that runs a quarter of a decode beside every UNet call."""
+    states = np.arange(33)
+    table = PlanTable(
+        profile_id="",
+        rows_per_sample=2,
+        chunks_per_decode=4,
+        granularities=(granularity,),
+        unet=np.stack([np.zeros(33), np.ones(33)]).astype(np.uint8),
+        chunks=np.stack([np.minimum(states, 1)] * 2).astype(np.uint16),
+        granularity=np.zeros((2, 33), dtype=np.uint8),
+        bound_slots=0,
+    )
+    return PlanView(Plan(3, "", batch_cap=8, skip_above=8, table_hash=""), table)

@@ -1,62 +1,135 @@
-"""Admission: which waiting image joins the batch next, checked and encoded when its turn comes."""
+"""Admission: the waiting images that fit join their shape's group, the most urgent first.
+
+A request is checked when it is first considered and its texts are encoded when its first image joins, both
+between two steps.
+"""
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.groups import Groups
+from synerdiff.engine.guidance import Guidance
+from synerdiff.engine.memory import RowLimits
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.queue import AdmissionQueue, Checked, Pending
+from synerdiff.engine.sample import Sample, initial_latents
 from synerdiff.engine.schedule import Table
-from synerdiff.engine.text import Conditioning
-from synerdiff.engine.types import Request
-from synerdiff.protocol.errors import FieldError, InvalidJob
+from synerdiff.engine.shape import Shape
+from synerdiff.engine.text import Conditioning, TextEncoder
+from synerdiff.engine.types import Admitted, Request
+from synerdiff.protocol.errors import ErrorInfo, FieldError, InvalidJob
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
-    """A request of which images ``next_index`` to ``n - 1`` still wait; texts are encoded once for all of them."""
+@dataclass(slots=True)
+class Filled:
+    """What one round of admission did: images that joined, jobs that began, and jobs the model cannot do."""
 
-    request: Request
-    order: int
-    next_index: int = 0
-    table: Table | None = None
-    chunks: int = 0
-    conditioning: Conditioning | None = None
-    encode_s: float = 0.0
-    announced: bool = field(default=False)
+    samples: list[Sample] = field(default_factory=list)
+    events: list[Admitted] = field(default_factory=list)
+    refused: dict[str, ErrorInfo] = field(default_factory=dict)
+
+
+class Admission:
+    """Moves images from the queue into ``groups`` as far as caps and memory allow."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        config: EngineConfig,
+        guidance: Guidance,
+        groups: Groups,
+        limits: RowLimits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._model = model
+        self._max_rows = config.max_rows
+        self._guidance = guidance
+        self._groups = groups
+        self._limits = limits
+        self._clock = clock
+        self._queue = AdmissionQueue()
+        self._text = TextEncoder(model, cache_size=config.embedding_cache, chunk_long=config.long_prompts == "chunk")
 
     @property
-    def left(self) -> int:
-        """Images that have not joined yet."""
-        return self.request.n - self.next_index
-
-
-class AdmissionQueue:
-    """Requests by priority (9 first), first come first served within one."""
-
-    def __init__(self) -> None:
-        self._pending: list[Pending] = []
-        self._arrivals = 0
-
-    def __len__(self) -> int:
-        return sum(pending.left for pending in self._pending)
-
-    def __iter__(self) -> Iterator[Pending]:
-        return iter(tuple(self._pending))
+    def waiting(self) -> int:
+        """Images that have not joined."""
+        return len(self._queue)
 
     def add(self, request: Request) -> None:
         """Queue a request behind those of its priority."""
-        insort(self._pending, Pending(request, self._arrivals), key=lambda item: (-item.request.priority, item.order))
-        self._arrivals += 1
+        self._queue.add(request)
 
     def remove(self, job_id: str) -> None:
         """Forget what still waits of a job."""
-        self._pending = [pending for pending in self._pending if pending.request.job_id != job_id]
+        self._queue.remove(job_id)
 
-    def drop_empty(self) -> None:
-        """Forget requests of which every image has joined."""
-        self._pending = [pending for pending in self._pending if pending.left]
+    def fill(self, batch_cap: int) -> Filled:
+        """Let images join, at most ``batch_cap`` to a group.
+
+        Once an image finds its group full, later ones of that shape wait behind it; other shapes do not.
+        """
+        filled = Filled()
+        full: set[Shape] = set()
+        for pending in self._queue:
+            try:
+                self._join_images(pending, batch_cap, full, filled)
+            except InvalidJob as error:
+                filled.refused[pending.request.job_id] = error.info
+        self._queue.drop_empty()
+        return filled
+
+    def start(self, request: Request, index: int, table: Table, conditioning: Conditioning, shape: Shape) -> Sample:
+        """Put image ``index`` of a request at its first step into its group."""
+        generator, latents = initial_latents(request, index, table, self._model)
+        sample = Sample(request, index, table, conditioning, generator, latents, shape)
+        if conditioning.negative is not None:
+            replay = None if request.replay is None else request.replay[index]
+            sample.guidance = self._guidance.begin(table, request.guidance_scale, request.quality, replay)
+        self._groups.add(shape, sample)
+        return sample
+
+    def _join_images(self, pending: Pending, batch_cap: int, full: set[Shape], filled: Filled) -> None:
+        pending.checked = checked = pending.checked or self._check(pending.request)
+        while pending.left and checked.shape not in full:
+            if not self._has_room(checked.shape, pending.request, batch_cap):
+                full.add(checked.shape)
+                return
+            if pending.conditioning is None:
+                pending.conditioning, pending.encode_s = self._encode(pending.request)
+                filled.events.append(Admitted(pending.request.job_id, pending.encode_s))
+            sample = self.start(pending.request, pending.next_index, checked.table, pending.conditioning, checked.shape)
+            sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
+            pending.next_index += 1
+            filled.samples.append(sample)
+
+    def _check(self, request: Request) -> Checked:
+        check(request, self._model)
+        table = self._model.tables.get(request.sampler, request.steps)
+        guided = self._guided(request)
+        chunks = self._text.chunk_count(request.prompt, request.negative_prompt, guided=guided)
+        scale = self._model.entry.latent_multiple
+        return Checked(table, Shape(request.height // scale, request.width // scale, chunks, self._model.dtype))
+
+    def _guided(self, request: Request) -> bool:
+        """Whether a full step takes an unconditional row: as the pipelines decide it."""
+        return request.guidance_scale > 1 and self._model.guidance_width is None
+
+    def _has_room(self, shape: Shape, request: Request, batch_cap: int) -> bool:
+        group = self._groups.get(shape)
+        if group is None:
+            return True
+        rows = group.rows + (2 if self._guided(request) else 1)
+        fits_memory = rows <= (self._limits.limit(shape) or rows)
+        return len(group.samples) < batch_cap and rows <= (self._max_rows or rows) and fits_memory
+
+    def _encode(self, request: Request) -> tuple[Conditioning, float]:
+        begun = self._clock()
+        guided = self._guided(request)
+        conditioning = self._text.encode(request.prompt, request.negative_prompt, guided=guided)
+        return conditioning, self._clock() - begun
 
 
 def check(request: Request, model: LoadedModel) -> None:
@@ -75,5 +148,8 @@ def check(request: Request, model: LoadedModel) -> None:
     if request.sampler not in samplers:
         message = f"sampler must be one of {', '.join(samplers)} for {model.name}; got {request.sampler!r}"
         errors.append(FieldError(field="sampler", message=message))
+    if request.replay is not None and len(request.replay) != request.n:
+        message = f"replay must list steps for each of {request.n} images; got {len(request.replay)}"
+        errors.append(FieldError(field="replay", message=message))
     if errors:
         raise InvalidJob(errors)

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from synerdiff.engine.admission import AdmissionQueue, Pending, check
+from synerdiff.engine.admission import Admission
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decoding import DecodeQueue, Waiting
 from synerdiff.engine.denoise import call_unet, guide
@@ -24,13 +24,10 @@ from synerdiff.engine.image import pixels_of
 from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
-from synerdiff.engine.sample import Sample, initial_latents
-from synerdiff.engine.schedule import Table
-from synerdiff.engine.shape import Shape
-from synerdiff.engine.text import Conditioning, TextEncoder
-from synerdiff.engine.types import Admitted, Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
+from synerdiff.engine.sample import Sample
+from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
 from synerdiff.policy import Action, PlanView, default_plan
-from synerdiff.protocol.errors import ErrorInfo, InvalidJob, NonFiniteImage, OutOfMemory, SynerDiffError
+from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
 
 
@@ -73,16 +70,13 @@ class Engine:
         self.config = config or EngineConfig()
         self._plan = plan or default_plan(self.config.capacity)
         self._clock = clock
-        self._text = TextEncoder(
-            model, cache_size=self.config.embedding_cache, chunk_long=self.config.long_prompts == "chunk"
-        )
-        self._queue = AdmissionQueue()
-        self._groups = Groups()
-        self._decodes = DecodeQueue(model, clock)
         self._guidance = Guidance(model.calibration, model.tables.prediction)
         self._executor: Executor = make_executor(self.config.executor, model.device)
         self._limits = RowLimits()
         self._jobs = Jobs()
+        self._groups = Groups()
+        self._decodes = DecodeQueue(model, clock)
+        self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
 
     @property
     def active(self) -> int:
@@ -92,7 +86,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Images that have not joined the batch yet."""
-        return len(self._queue)
+        return self._admission.waiting
 
     @property
     def decoding(self) -> int:
@@ -117,11 +111,11 @@ class Engine:
         """
         if request.job_id not in self._jobs:
             self._jobs.add(request)
-            self._queue.add(request)
+            self._admission.add(request)
 
     def cancel(self, job_id: str) -> None:
         """Drop a job wherever it is; no event will name it any more."""
-        self._queue.remove(job_id)
+        self._admission.remove(job_id)
         self._groups.remove(lambda sample: sample.job_id == job_id)
         self._decodes.remove(lambda sample: sample.job_id == job_id)
         self._jobs.forget(job_id)
@@ -149,80 +143,13 @@ class Engine:
         events.append(self._report(ran, self._clock() - begun))
         return events
 
-    # Admission
-
     def _admit(self) -> list[Event]:
-        events: list[Event] = []
-        full: set[Shape] = set()
-        for pending in self._queue:
-            if self._decodes.bytes >= self.config.decode_queue_bytes:
-                break
-            try:
-                events += self._admit_images(pending, full)
-            except InvalidJob as error:
-                events.append(self._fail(pending.request.job_id, error.info))
-        self._queue.drop_empty()
-        return events
-
-    def _admit_images(self, pending: Pending, full: set[Shape]) -> list[Event]:
-        """Let the images of one request join until its group is full; later ones of that shape wait behind it."""
-        shape = self._shape_of(pending)
-        events: list[Event] = []
-        while pending.left and shape not in full:
-            if not self._has_room(shape, pending.request):
-                full.add(shape)
-                break
-            self._join(pending, shape)
-            if not pending.announced:
-                pending.announced = True
-                events.append(Admitted(pending.request.job_id, pending.encode_s))
-        return events
-
-    def _shape_of(self, pending: Pending) -> Shape:
-        request = pending.request
-        if pending.table is None:
-            check(request, self.model)
-            pending.table = self.model.tables.get(request.sampler, request.steps)
-            pending.chunks = self._text.chunk_count(
-                request.prompt, request.negative_prompt, guided=self._guided(request)
-            )
-        scale = self.model.entry.latent_multiple
-        return Shape(request.height // scale, request.width // scale, pending.chunks, self.model.dtype)
-
-    def _guided(self, request: Request) -> bool:
-        """Whether a full step takes an unconditional row: as the pipelines decide it."""
-        return request.guidance_scale > 1 and self.model.guidance_width is None
-
-    def _has_room(self, shape: Shape, request: Request) -> bool:
-        group = self._groups.get(shape)
-        if group is None:
-            return True
-        rows = group.rows + (2 if self._guided(request) else 1)
-        fits_memory = rows <= (self._limits.limit(shape) or rows)
-        return len(group.samples) < self._plan.batch_cap and rows <= (self.config.max_rows or rows) and fits_memory
-
-    def _join(self, pending: Pending, shape: Shape) -> None:
-        request, begun = pending.request, self._clock()
-        if pending.conditioning is None:
-            pending.conditioning = self._text.encode(
-                request.prompt, request.negative_prompt, guided=self._guided(request)
-            )
-            pending.encode_s = self._clock() - begun
-        assert pending.table is not None
-        sample = self._start(request, pending.next_index, pending.table, pending.conditioning, shape)
-        sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
-        pending.next_index += 1
-
-    def _start(self, request: Request, index: int, table: Table, conditioning: Conditioning, shape: Shape) -> Sample:
-        """Put an image at its first step into its group."""
-        generator, latents = initial_latents(request, index, table, self.model)
-        sample = Sample(request, index, table, conditioning, generator, latents, shape)
-        if conditioning.negative is not None:
-            replay = None if request.replay is None else request.replay[index]
-            sample.guidance = self._guidance.begin(table, request.guidance_scale, request.quality, replay)
-        self._groups.add(shape, sample)
-        self._jobs.joined(sample)
-        return sample
+        if self._decodes.bytes >= self.config.decode_queue_bytes:
+            return []
+        admitted = self._admission.fill(self._plan.batch_cap)
+        for sample in admitted.samples:
+            self._jobs.joined(sample)
+        return [*admitted.events, *(self._fail(job_id, error) for job_id, error in admitted.refused.items())]
 
     # Plan
 
@@ -300,8 +227,11 @@ class Engine:
 
     def _start_over(self, sample: Sample) -> None:
         """Denoise a sample once more from its own noise, in float32."""
-        again = self._start(sample.request, sample.index, sample.table, sample.conditioning, sample.shape.in_float32())
+        again = self._admission.start(
+            sample.request, sample.index, sample.table, sample.conditioning, sample.shape.in_float32()
+        )
         again.encode_s, again.admitted_at = sample.encode_s, sample.admitted_at
+        self._jobs.joined(again)
 
     def _retire_images(self) -> list[Event]:
         events: list[Event] = []
