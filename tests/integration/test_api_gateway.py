@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -402,6 +403,32 @@ def test_a_gateway_that_cannot_start_says_why_in_one_sentence(redis_url: str) ->
         found = _run_gateway(redis_url=redis_url, gateway_port=str(taken.getsockname()[1]))
     assert found.returncode == 1
     assert "SYNERDIFF_GATEWAY_PORT" in found.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_gateway_stops_with_its_streams_open(redis_url: str, here: Served, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = (
+        "import sys; from synerdiff.api import run_gateway; from synerdiff.settings import Settings;"
+        f"sys.exit(run_gateway(Settings(redis_url={redis_url!r}, gateway_port={port})))"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as gateway,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+    ):
+        wait_until(lambda: _answers(http), timeout_s=60, what="the gateway answers")
+        job = http.post("/v1/jobs", json={"prompt": "hold"}).json()
+        with contextlib.suppress(httpx.TransportError), http.stream("GET", job["events_url"]):
+            gateway.send_signal(number)
+            assert gateway.wait(timeout=30) == 0
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        return http.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_nothing_of_a_refused_job_is_in_the_ledger(http: httpx.Client, here: Served) -> None:

@@ -115,7 +115,6 @@ def test_the_async_client_has_every_operation_with_the_same_parameters() -> None
 def test_importing_the_client_loads_nothing_heavy() -> None:
     heavy = (
         "redis",
-        "asyncio",
         "celery",
         "kombu",
         "boto3",

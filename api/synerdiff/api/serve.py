@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from synerdiff.api.app import create_app
 from synerdiff.protocol.errors import SettingsError, SynerDiffError
 from synerdiff.settings import Settings
 from synerdiff.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE_S = 5
 
@@ -27,9 +32,22 @@ def run_gateway(settings: Settings) -> int:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30
     )
-    server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    return _run(uvicorn.Server(config), listener)
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> int:
+    """Serve; stopping on a signal is a normal end. Uvicorn raises the signal again once it has shut down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
     return 0 if server.started else 1
+
+
+def _stopped(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
