@@ -66,7 +66,7 @@ class Uploads:
     def _carry(self, run: Run, image: ImageReady, made_at: float) -> None:
         try:
             receipt = image_receipt(run.job, image, self.maker)
-            data = encode_image(image.pixels, run.job.format, receipt)
+            data = encode_image(image.pixels, run.job.format, receipt, image.index)
             stored = self._store_patiently(run, image, data)
             if stored is not None:
                 run.tell(_saved(image, stored, stored.receipt or receipt, time.monotonic() - made_at))
