@@ -109,6 +109,8 @@ def build(spec: EngineSpec) -> FakeEngine:
     """The factory that an engine process is told to use; some model names fail to load."""
     if spec.model == "missing":
         raise ModelError("model_path /nowhere does not exist")
+    if spec.model == "slow":
+        time.sleep(600)
     if spec.model == "crashes":
         sys.stdout.flush()
         os._exit(3)

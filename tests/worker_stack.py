@@ -55,7 +55,8 @@ class WorkerProcess:
 
     def children(self) -> list[psutil.Process]:
         """Its engine process."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -63,9 +63,8 @@ def test_jobs_become_images_and_flower_sees_them_without_a_prompt(
             receipt = read_receipt(data)
             assert receipt is not None
             assert receipt.request["seed"] == image.seed
-    kinds = lambda: {event["type"] for event in seen if event.get("uuid") == ids[0]}  # noqa: E731
     expected = {"task-received", "task-started", "task-progress", "task-succeeded"}
-    wait_until(lambda: expected <= kinds(), what=f"{expected}")
+    wait_until(lambda: expected <= {e["type"] for e in list(seen) if e.get("uuid") == ids[0]}, what=f"{expected}")
     assert "xylophone" not in json.dumps(seen, default=str)
     assert "xylophone" not in worker.log
 
@@ -90,11 +89,12 @@ def test_malformed_messages_are_kept_and_the_worker_lives(stack: WorkerStack) ->
     for _, message in MALFORMED.values():
         stack.push(message)
     for channel in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
-        for message in ("no json", "[]", "{}", '{"properties": {}, "body": 7}'):
-            stack.ledger.client.publish(channel, message)
+        for text in ("no json", "[]", "{}", '{"properties": {}, "body": 7}'):
+            stack.ledger.client.publish(channel, text)
     [view] = stack.ended(stack.submit("cat"))
     assert view.state is JobState.SUCCEEDED
-    letters = wait_until(lambda: len(found := stack.ledger.dead_letters(200)) >= len(MALFORMED) and found)
+    wait_until(lambda: len(stack.ledger.dead_letters(200)) >= len(MALFORMED), what="the dead letters")
+    letters = stack.ledger.dead_letters(200)
     assert {kind for kind, _ in MALFORMED.values()} <= {kind for kind, _ in letters}
     assert worker.process.poll() is None
 
@@ -229,6 +229,14 @@ def test_a_worker_that_cannot_start_exits_with_2_and_a_sentence(stack: WorkerSta
     lines = [json.loads(line) for line in worker.log.splitlines()]
     assert next(line["reason"] for line in lines if line["event"] == "cannot start").startswith("bucket not-there")
     assert "Traceback" not in worker.log
+
+
+def test_sigterm_while_the_model_loads_ends_the_worker(stack: WorkerStack) -> None:
+    worker = stack.launch(model="slow")
+    children = wait_until(worker.children, 60, what="the engine process")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert not [child for child in children if child.is_running()]
 
 
 def test_a_worker_whose_device_fails_again_and_again_gives_it_up(stack: WorkerStack) -> None:

@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from synerdiff.ledger import Ledger, Renewal
-from synerdiff.telemetry import get_logger
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.runs import Phase, Revoked, Run
-
-log = get_logger(__name__)
 
 STALL_S = 120.0  # a job in the batch that has not moved for so long, while slots go on, is stuck
 
@@ -63,8 +60,6 @@ class Leases:
     def renew(self) -> None:
         """Renew what moves, and tell the jobs whose lease is gone."""
         runs = {run.id: run for run in self.held if self._moves(run)}
-        if not runs:
-            return
         tokens = {job_id: run.token for job_id, run in runs.items()}
         for job_id, verdict in self._ledger.renew(self._worker, tokens, self._lease_s).items():
             if verdict is not Renewal.HELD:
@@ -75,7 +70,8 @@ class Leases:
             return True
         if self._bridge.silence_s > self._bridge.patience_s:
             return False
-        moves = run.phase is Phase.WAITING or time.monotonic() - run.moved_at < STALL_S
-        if not moves:
-            log.warning("job does not move; its lease is let go", job_id=run.id, step=run.step)
-        return moves
+        if run.phase is Phase.ACTIVE and time.monotonic() - run.moved_at > STALL_S:
+            # Dropped here; its lease lapses, and the ledger counts the lapse before it runs again.
+            run.tell(Revoked("stalled"))
+            return False
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Protocol
 
 from synerdiff.engine.types import ImageReady
@@ -40,10 +40,14 @@ class Uploads:
         self._prefix = prefix
         self._limit_bytes = limit_bytes
         self._on_room = on_room
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._waiting: SimpleQueue[tuple[Run, ImageReady, float] | None] = SimpleQueue()
+        # Daemons: a request that hangs must not hold up the end of the process.
+        self._threads = [threading.Thread(target=self._work, name=f"upload-{n}", daemon=True) for n in range(threads)]
         self._lock = threading.Lock()
         self._waiting_bytes = 0
         self.maker = Maker("", "", {})
+        for thread in self._threads:
+            thread.start()
 
     @property
     def has_room(self) -> bool:
@@ -53,11 +57,16 @@ class Uploads:
     def submit(self, run: Run, image: ImageReady) -> None:
         """Store an image; the run hears of it as :class:`Saved`, or :class:`Failed` if it cannot be encoded."""
         self._count(image.pixels.nbytes)
-        self._pool.submit(self._carry, run, image, time.monotonic())
+        self._waiting.put((run, image, time.monotonic()))
 
     def stop(self) -> None:
-        """Take no more; what is under way ends with its job."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end; what is under way ends with its job."""
+        for _ in self._threads:
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            self._carry(*item)
 
     def _count(self, size: int) -> None:
         with self._lock:
