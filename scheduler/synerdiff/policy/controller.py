@@ -17,9 +17,9 @@ class ControllerConfig:
     """The law's constants: the load at which y leaves 0 (``lo``) and reaches 1 (``hi``), in lone jobs; the filter's
     time constant; and how far the filtered value must move before y follows."""
 
-    lo: float = 0.5
-    hi: float = 2.0
-    filter_s: float = 2.0
+    lo: float = 0.75
+    hi: float = 3.0
+    filter_s: float = 4.0
     dead_band: float = 0.1
 
     def __post_init__(self) -> None:
