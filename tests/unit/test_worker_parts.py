@@ -84,13 +84,12 @@ def test_pauses_double_up_to_a_limit() -> None:
 
 
 def test_a_ledger_that_comes_back_is_asked_again_and_a_stop_ends_the_asking() -> None:
-    answers = iter([LedgerUnavailable("away"), LedgerUnavailable("away"), 7])
+    calls = itertools.count()
 
     def ask() -> int:
-        answer = next(answers)
-        if isinstance(answer, LedgerUnavailable):
-            raise answer
-        return answer
+        if next(calls) < 2:
+            raise LedgerUnavailable("away")
+        return 7
 
     assert persist(ask, stop=threading.Event(), what="ask") == 7
     stop = threading.Event()

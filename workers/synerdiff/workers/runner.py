@@ -30,7 +30,7 @@ _CLAIM_AGAIN = ("drain", "unregistered")
 class HintSender(Protocol):
     """Sends hints for released jobs; never raises."""
 
-    def __call__(self, job_ids: tuple[str, ...]) -> None: ...
+    def __call__(self, job_ids: tuple[str, ...], /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
