@@ -8,7 +8,7 @@ from dataclasses import replace
 from synerdiff.ledger import LeaderToken, Ledger, PoolLoad, WorkerReport
 from synerdiff.policy import PlanView, plan_head, table_document
 from synerdiff.protocol.errors import PlanError
-from synerdiff.scheduler.load import ready_workers
+from synerdiff.scheduler.load import Reports, ready_workers
 from synerdiff.scheduler.pilot import fallback
 from synerdiff.scheduler.pilots import Key, Pilots
 from synerdiff.telemetry import get_logger
@@ -22,11 +22,12 @@ class PlanWriter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._pilots = Pilots(ledger)
+        self._reports = Reports(ledger)
         self._written: dict[Key, dict[str, str]] = {}
 
     def write(self, pool: str, counters: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
         """Plan and publish for one pool. Raises :class:`LedgerUnavailable`."""
-        reports = self._ledger.workers(pool)
+        reports = self._reports.of(pool, counters.workers)
         devices = len(ready_workers(reports))
         by_profile: defaultdict[str, list[WorkerReport]] = defaultdict(list)
         for report in reports:
