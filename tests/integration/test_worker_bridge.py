@@ -164,9 +164,11 @@ def test_a_plan_that_cannot_be_used_does_not_stop_the_engine() -> None:
 
 
 PARENT = """
-    import sys, time
+    import time
+    from synerdiff.telemetry import configure_logging
     from synerdiff.workers.bridge import Bridge, BridgeConfig
     from synerdiff.workers.messages import EngineSpec
+    configure_logging("ERROR")
     spec = EngineSpec(model="fake", factory="tests.worker_fakes:build", log_level="ERROR")
     bridge = Bridge(spec, BridgeConfig(), on_change=lambda up: None, on_failing=lambda why: None)
     bridge.start()
