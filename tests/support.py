@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 POLL_S = 0.02
 
 
-def wait_until(condition: Callable[[], Found], timeout_s: float = 30.0, *, what: str = "the condition") -> Found:
+def wait_until(condition: Callable[[], Found | None], timeout_s: float = 30.0, *, what: str = "the condition") -> Found:
     """Call ``condition`` until it returns something true, and return that.
 
     Raises :class:`AssertionError` naming ``what`` was waited for when ``timeout_s`` seconds pass first.

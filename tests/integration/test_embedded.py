@@ -71,6 +71,20 @@ def test_s3_keeps_objects_over_a_kill(own_s3: EmbeddedS3) -> None:
     assert client.get_object(Bucket=own_s3.access.bucket, Key="kept")["Body"].read() == b"yes"
 
 
+def test_s3_keeps_objects_when_it_comes_back_on_other_ports(own_s3: EmbeddedS3) -> None:
+    s3_client(own_s3.access).put_object(Bucket=own_s3.access.bucket, Key="kept", Body=b"yes")
+    own_s3.stop()
+    keys = (own_s3.access.access_key, own_s3.access.secret_key)
+    again = EmbeddedS3(own_s3.directory, keys, bucket=own_s3.access.bucket).start()
+    try:
+        client = s3_client(again.access)
+        assert client.get_object(Bucket=again.access.bucket, Key="kept")["Body"].read() == b"yes"
+        client.put_object(Bucket=again.access.bucket, Key="more", Body=b"too")
+        assert client.get_object(Bucket=again.access.bucket, Key="more")["Body"].read() == b"too"
+    finally:
+        again.kill()
+
+
 def test_a_taken_port_is_named(own_redis: EmbeddedRedis) -> None:
     second = EmbeddedRedis(own_redis.directory.parent / "second", port=own_redis.port)
     with pytest.raises(Unavailable, match=f"port {own_redis.port} of 127.0.0.1 is already in use"):

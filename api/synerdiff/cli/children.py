@@ -28,13 +28,21 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class Child:
-    """One child process: started once, stopped once; ``log`` holds all it prints.
+    """One child process: started once, stopped once; ``log`` holds all it prints; it works in ``directory``.
 
     It leads its own session, so that a Ctrl-C in the terminal reaches the parent alone, which stops its
     children in order. On Linux a parent killed with -9 takes its children along.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> None:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +55,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
+                cwd=directory,
             )
 
     @property

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TILE = 168
-GAP = 12
+GAP = 14
 LINE = 13
 LINES = 4
 COLUMNS = 5
-CHARS = 29
+CHARS = 32
 INK, PAPER = (40, 44, 52), (255, 255, 255)
 
 

@@ -15,6 +15,7 @@ from synerdiff.client import Client, JobView
 from synerdiff.settings import Settings
 
 SHEET = "contact-sheet.png"
+PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def make_images(settings: Settings, out_dir: Path) -> Made:
         started = time.monotonic()
         ids = client.submit_many(jobs())
         with step_bars({job["id"] or "": job["prompt"] for job in jobs()}) as seen:
-            views = list(follow(client, ids, seen=seen))
+            views = list(follow(client, ids, seen=seen, timeout_s=PATIENCE_S))
         seconds = time.monotonic() - started
         saved = {view.id: client.download(view.id, out_dir) for view in views}
     captioned = [(path, caption(view)) for view in views for path in saved[view.id]]

@@ -15,9 +15,16 @@ _JOBS: tuple[JobFields, ...] = (
         "seed": 2,
     },
     {"prompt": "a red apple on a blue background", "steps": 30, "sampler": "ddim", "quality": "exact", "seed": 3},
-    {"prompt": "a blue heart on a yellow background", "steps": 25, "guidance_scale": 3, "quality": "fast", "seed": 4},
+    {
+        "prompt": "a blue heart on a yellow background",
+        "steps": 25,
+        "guidance_scale": 3,
+        "quality": "fast",
+        "n": 2,
+        "seed": 4,
+    },
     {"prompt": "a pumpkin on a black background", "steps": 25, "guidance_scale": 4, "n": 2, "seed": 5},
-    {"prompt": "a happy face", "steps": 18, "guidance_scale": 3, "priority": 9, "seed": 7},
+    {"prompt": "a happy face", "steps": 18, "guidance_scale": 3, "priority": 9, "n": 2, "seed": 7},
     {"prompt": "a castle at sunset", "steps": 30, "guidance_scale": 5, "quality": "fast", "seed": 8},
     {"prompt": "a pine tree in the snow", "steps": 20, "guidance_scale": 4, "sampler": "euler", "seed": 9},
     {

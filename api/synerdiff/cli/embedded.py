@@ -14,7 +14,7 @@ from synerdiff.cli.children import Child
 from synerdiff.cli.ports import GRPC_OFFSET, LOOPBACK, free_ports, is_open, require_free
 from synerdiff.protocol.errors import Unavailable
 
-S3_PORTS = 4
+S3_PORTS = 5
 START_TIMEOUT_S = 60.0
 
 
@@ -63,7 +63,7 @@ class Server:
     def _launch(self, command: Sequence[str], ready: Callable[[], bool], env: Mapping[str, str] | None = None) -> None:
         require_free(self.ports)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._child = Child(self.name, command, log=self.log, env=env)
+        self._child = Child(self.name, command, log=self.log, env=env, directory=self.directory)
         try:
             self._child.wait_ready(ready, START_TIMEOUT_S)
         except Unavailable:
@@ -137,7 +137,7 @@ class EmbeddedS3(Server):
         return access
 
     def _arguments(self) -> list[str]:
-        services = dict(zip(("s3", "master", "volume", "filer"), self.ports, strict=True))
+        services = dict(zip(("s3", "master", "volume", "filer", "admin"), self.ports, strict=True))
         listen = [f"-{name}.port={port}" for name, port in services.items()]
         listen += [f"-{name}.port.grpc={port + GRPC_OFFSET}" for name, port in services.items()]
         quiet = [
@@ -151,8 +151,10 @@ class EmbeddedS3(Server):
             f"-dir={self.directory.resolve()}",
             f"-ip={LOOPBACK}",
             f"-ip.bind={LOOPBACK}",
+            "-filer.localSocket=filer.sock",
+            "-s3.localSocket=s3.sock",
         ]
-        return ["mini", *place, *listen, *quiet]
+        return ["-logdir=.", "mini", *place, *listen, *quiet]
 
 
 def _refuses_strangers(endpoint: str) -> bool:

@@ -19,11 +19,11 @@ def run_flower(settings: Settings) -> int:
 
     os.environ.pop(UNSAFE, None)
     app = celery_app(settings.redis_url)
-    app.start(_arguments(settings))
+    app.start(flower_arguments(settings))
     return 0
 
 
-def _arguments(settings: Settings) -> list[str]:
+def flower_arguments(settings: Settings) -> list[str]:
     arguments = ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
     if settings.flower_basic_auth is not None:
         arguments.append(f"--basic-auth={settings.flower_basic_auth.get_secret_value()}")

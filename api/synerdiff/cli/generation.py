@@ -13,7 +13,7 @@ from synerdiff.client import Client, JobView
 from synerdiff.protocol.errors import InvalidJob, SynerDiffError, Unavailable
 
 
-def _jobs(path: Path | None, fields: dict[str, Any]) -> list[dict[str, Any]]:
+def job_fields(path: Path | None, fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The jobs that were asked for: those of the file, with the options as their defaults, or one of options."""
     if path is None:
         if "prompt" not in fields:
@@ -31,7 +31,7 @@ def run(source: Path | None, fields: dict[str, Any], out_dir: Path, as_json: boo
     Whether all have their images. Raises :class:`InvalidJob` (nothing was submitted then), :class:`Unavailable`,
     :class:`WaitTimeout`.
     """
-    jobs = _jobs(source, fields)
+    jobs = job_fields(source, fields)
     with _client() as client:
         ids = _submit(client, jobs, source)
         failed = 0

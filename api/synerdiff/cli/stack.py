@@ -31,7 +31,7 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class StackPorts:
-    """The port of every server; each of S3's four has a gRPC twin 10,000 above."""
+    """The port of every server; each of S3's five has a gRPC twin 10,000 above."""
 
     redis: int
     gateway: int
@@ -90,9 +90,10 @@ class Stack:
         stage("S3")
         self._s3.start()
         state.write_exports(self.environment_file, self.environment)
+        scratch = str(state.scratch(self.directory))
         for name in ("scheduler", *self._worker_names, "gateway", "flower"):
             command = [sys.executable, "-m", "synerdiff.cli", name.partition("-")[0]]
-            self._children[name] = Child(name, command, log=self.log(name), env=self.environment)
+            self._children[name] = Child(name, command, log=self.log(name), env={**self.environment, "TMPDIR": scratch})
         self._wait_ready(stage)
 
     def _wait_ready(self, stage: Stage) -> None:

@@ -20,7 +20,7 @@ def lock(directory: Path) -> IO[str]:
     Raises :class:`SettingsError` when another stack runs there or it cannot be written.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = (directory / "lock").open("w")
     except OSError as error:
         raise SettingsError(f"--dir {directory} cannot be used: {error.strerror}", field="dir") from None
@@ -39,6 +39,13 @@ def s3_keys(directory: Path) -> tuple[str, str]:
         write_private(path, json.dumps([secrets.token_hex(10), secrets.token_hex(20)]))
     access_key, secret_key = json.loads(path.read_text())
     return access_key, secret_key
+
+
+def scratch(directory: Path) -> Path:
+    """Where the parts put their temporary files: a stack leaves none outside its directory."""
+    found = directory / "tmp"
+    found.mkdir(exist_ok=True)
+    return found
 
 
 def write_exports(path: Path, environment: Mapping[str, str]) -> None:
