@@ -11,8 +11,8 @@ from synerdiff.policy.plan import check_theta
 from synerdiff.policy.table import Ints, Lanes, Solution, reach_of, solve
 
 PRICES = 16
-SLOTS = 1200
-WARM_UP = 400
+SLOTS = 800
+WARM_UP = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +67,32 @@ def _least_per_call(chunks: Array, seconds: Array, owed: float, alone: float) ->
 def sustained_rate(solved: Solution, chunks_per_decode: int, steps: int) -> Array:
     """Images a second that each lane's policy sustains at saturation, paying every decode it owes.
 
-    Samples are spread evenly over their steps: every UNet call finishes active / steps images.
+    The worse of two cases, since a threshold is a promise: samples spread evenly over their steps, so that a UNet
+    call finishes active / steps images; and all in step, finishing together, as jobs of equal steps that were there
+    at the start do. Measured between the moments at which images finish their steps, so whole periods count.
     """
-    width = len(solved.lanes.active)
-    lane, per_call = np.arange(width), solved.lanes.active / steps
-    size = solved.unet.shape[0]
-    waiting = np.zeros(width, dtype=np.int64)
-    credit, clock, images = np.zeros(width), np.zeros(width), np.zeros(width)
-    start_clock, start_images = clock.copy(), images.copy()
+    lanes, size = len(solved.lanes.active), solved.unet.shape[0]
+    lane, active = np.tile(np.arange(lanes), 2), np.tile(solved.lanes.active, 2)
+    width, per_call = 2 * lanes, active / steps
+    together = np.where(np.arange(width) < lanes, 1, active)
+    waiting, credit = np.zeros(width, dtype=np.int64), np.zeros(width)
+    now = np.zeros((2, width))  # seconds, and chunks decoded
+    first, last = np.full((2, width), np.nan), np.full((2, width), np.nan)
     for slot in range(SLOTS):
-        if slot == WARM_UP:
-            start_clock, start_images = clock.copy(), images.copy()
         over = np.maximum(-((size - 1 - waiting) // chunks_per_decode), 0) * chunks_per_decode
         seen = waiting - over
-        ran = solved.unet[seen, lane]
-        clock += solved.slot_s[seen, lane]
         done = solved.chunks[seen, lane]
-        images += done / chunks_per_decode
-        credit += np.where(ran, per_call, 0.0)
-        finished = np.floor(credit + 1e-9).astype(np.int64)
+        now += np.stack((solved.slot_s[seen, lane], done))
+        credit += np.where(solved.unet[seen, lane], per_call, 0.0)
+        finished = np.floor(credit / together + 1e-9).astype(np.int64) * together
         credit -= finished
         waiting += finished * chunks_per_decode - done
-    return np.asarray((images - start_images) / (clock - start_clock))
+        if slot >= WARM_UP:
+            first = np.where((finished > 0) & np.isnan(first), now, first)
+            last = np.where(finished > 0, now, last)
+    seconds, chunks = last - first
+    rate = chunks / chunks_per_decode / seconds
+    return np.asarray(np.minimum(rate[:lanes], rate[lanes:]))
 
 
 def price_cap(batch_cap: int) -> float:
