@@ -62,14 +62,15 @@ def make_images(settings: Settings, out_dir: Path) -> Made:
             views = list(follow(client, ids, seen=seen, timeout_s=PATIENCE_S))
         seconds = time.monotonic() - started
         saved = {view.id: client.download(view.id, out_dir) for view in views}
-    captioned = [(path, caption(view)) for view in views for path in saved[view.id]]
+    captioned = [(path, caption(view, index)) for view in views for index, path in enumerate(saved[view.id])]
     sheet = out_dir / SHEET
     contact_sheet(captioned, sheet)
     return Made(views, [path for path, _ in captioned], sheet, seconds)
 
 
-def caption(view: JobView) -> str:
+def caption(view: JobView, index: int) -> str:
     """What a reader needs to know of an image: the prompt, and how it was made."""
     job, receipt = view.job, view.receipt
-    skipped = f", {receipt.rows_skipped} rows skipped" if receipt and receipt.rows_skipped else ""
-    return f"{job.prompt}\n{job.sampler}, {job.steps} steps, guidance {job.guidance_scale:g}, {job.quality}{skipped}"
+    skipped = len(receipt.skipped_steps[index]) if receipt and index < len(receipt.skipped_steps) else 0
+    saved = f", skip-CFG at {skipped} steps" if skipped else ""
+    return f"{job.prompt}\n{job.sampler}, {job.steps} steps, guidance {job.guidance_scale:g}, {job.quality}{saved}"
