@@ -127,7 +127,10 @@ class ResnetTail:
         hidden = activated_conv_rows(y, start, stop, block.norm2, block.nonlinearity, block.conv2, state.extra)
         rows = x[:, :, start:stop]
         rows = rows if block.conv_shortcut is None else block.conv_shortcut(rows)
-        state.out[:, :, start:stop] = (rows + hidden) / block.output_scale_factor
+        finished = state.out[:, :, start:stop]
+        torch.add(rows, hidden, out=finished)
+        if block.output_scale_factor != 1.0:
+            finished /= block.output_scale_factor
         if stop == self.rows:
             state.x, state.y, state.out, state.extra = state.out, None, None, ()
 
