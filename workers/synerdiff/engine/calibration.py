@@ -12,27 +12,36 @@ from synerdiff.protocol.errors import ModelError
 
 FILE_NAME = "skip_calibration.json"
 VERSION = 1
+FULL_TOLERANCE_STEPS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a quality class must run the unconditional pass (see :func:`synerdiff.engine.skip.must_run`).
 
-    ``tolerance`` bounds the predicted error of a run of skipped steps; ``longest`` bounds the steps in that
-    run. Jobs of fewer than ``min_steps`` steps, and their first ``warm_up`` steps, never skip.
+    ``tolerance`` bounds the predicted error of a run of skipped steps, ``longest`` the steps in that run and
+    ``stale`` how far log(alpha / sigma) may have moved since the last full step. ``gain`` bounds (guidance
+    scale - 1) times the share of the remaining noise that a step takes: above it the sampler itself is near its
+    limit of stability, and any change grows (the last step is free of it). Jobs of fewer than
+    ``min_steps`` steps, and their first ``warm_up`` steps, never skip; below :data:`FULL_TOLERANCE_STEPS`
+    steps the tolerance shrinks in proportion, since each error then has fewer steps left to be healed in.
     """
 
     tolerance: float
     longest: int
-    warm_up: int = 2
-    min_steps: int = 8
+    stale: float = float("inf")
+    gain: float = float("inf")
+    warm_up: int = 1
+    min_steps: int = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """The skip criterion's numbers for one model.
 
-    ``exponent`` says how the effect of an error on the image falls with the noise level. ``extrapolation``
+    ``exponent`` says how the effect of an error on the image falls with the noise level. ``first_speed`` stands
+    in for a speed after the first full step: how fast the difference moves, in its own size per unit of
+    log-signal-to-noise. ``extrapolation``
     lists (guidance scale, share): the share of the last difference's slope that a prediction carries on,
     interpolated between scales; 0 is plain reuse. ``samplers`` multiplies the tolerance of a sampler (1
     where it is not listed, 0 to never skip). ``model_hash`` is empty for the defaults.
@@ -40,6 +49,7 @@ class Calibration:
 
     classes: Mapping[str, Limits]
     exponent: float = 0.0
+    first_speed: float = 0.7
     extrapolation: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
     samplers: Mapping[str, float] = field(default_factory=dict)
     model_hash: str = ""
@@ -83,8 +93,8 @@ def _check(calibration: Calibration) -> None:
     if "exact" in calibration.classes:
         raise ValueError("the class exact never skips")
     for quality, limits in calibration.classes.items():
-        if not limits.tolerance >= 0 or limits.longest < 0 or limits.warm_up < 1 or limits.min_steps < 0:
-            raise ValueError(f"{quality}: tolerance, longest and min_steps must be at least 0 and warm_up at least 1")
+        if min(limits.tolerance, limits.longest, limits.stale, limits.gain, limits.min_steps, limits.warm_up - 1) < 0:
+            raise ValueError(f"{quality}: no limit may be below 0, and warm_up not below 1")
     if not calibration.extrapolation:
         raise ValueError("extrapolation must list at least one (guidance scale, share)")
 

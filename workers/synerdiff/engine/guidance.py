@@ -86,9 +86,11 @@ class Guidance:
         limits = self.calibration.limits(state.quality)
         if limits is None or state.last_step < 0:
             return False
-        tolerance = limits.tolerance * self.calibration.samplers.get(state.sampler, 1.0)
+        strictness = self.calibration.samplers.get(state.sampler, 1.0)
+        if strictness == 0.0:
+            return False
         error = state.error + self._step_error(state)
-        return not must_run(limits, state.path.steps, state.step, state.last_step, error, tolerance)
+        return not must_run(limits, state.path, state.step, state.last_step, state.scale, error, strictness)
 
     def skips(self, state: GuidanceState, allowed: bool) -> bool:
         """Decide the next step: True skips the unconditional pass.
@@ -156,18 +158,24 @@ class Guidance:
         watching = [state for state in states if state.quality != "exact" or state.replay]
         if watching:
             noise = difference * _column([self._unit(state, state.step) for state in states], difference)
-            past = torch.stack([row if s.last is None else s.last for row, s in zip(noise, states, strict=True)])
+            past = torch.stack([_last(state, row) for row, state in zip(noise, states, strict=True)])
             speeds = (noise - past).flatten(1).square().mean(dim=1).sqrt()
             cosines = torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1)
             measured = torch.stack([speeds, cosines]).tolist()
             for state, row, distance, cosine in zip(states, noise, *measured, strict=True):
-                _remember(state, row, distance, cosine)
+                _remember(state, row, distance, cosine, self.calibration.first_speed)
         for state in states:
             state.step += 1
 
 
-def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine: float) -> None:
-    if state.last is not None:
+def _last(state: GuidanceState, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if state.last is None else state.last
+
+
+def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine: float, first_speed: float) -> None:
+    if state.last is None:
+        state.speed = first_speed * distance  # the distance to zero is the difference's own size
+    else:
         state.speed = distance / max(abs(state.path.lam[state.step] - state.path.lam[state.last_step]), 1e-6)
     state.before, state.before_step = state.last, state.last_step
     state.last, state.last_step = difference, state.step

@@ -11,19 +11,18 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synerdiff.engine.calibration import Calibration, Limits
+from synerdiff.engine.calibration import FULL_TOLERANCE_STEPS, Calibration, Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
     """A sampler's walk through the noise levels: one value a step.
 
-    ``alpha`` and ``sigma`` scale signal and noise (variance preserving: their squares add up to 1), ``lam``
-    is log(alpha / sigma), the time in which the difference is taken to move evenly.
+    ``alpha`` scales the signal, and sigma the noise (variance preserving: their squares add up to 1); ``lam`` is
+    log(alpha / sigma), the time in which the difference is taken to move evenly.
     """
 
     alpha: tuple[float, ...]
-    sigma: tuple[float, ...]
     lam: tuple[float, ...]
 
     @property
@@ -40,9 +39,8 @@ class Path:
 
 def path_of(alpha: Sequence[float]) -> Path:
     """The path through the signal scales ``alpha``, each in (0, 1)."""
-    sigma = tuple(math.sqrt(max(1.0 - a * a, 1e-12)) for a in alpha)
-    lam = tuple(math.log(max(a, 1e-12) / s) for a, s in zip(alpha, sigma, strict=True))
-    return Path(tuple(alpha), sigma, lam)
+    sigma = (math.sqrt(max(1.0 - a * a, 1e-12)) for a in alpha)
+    return Path(tuple(alpha), tuple(math.log(max(a, 1e-12) / s) for a, s in zip(alpha, sigma, strict=True)))
 
 
 def predicted_error(path: Path, step: int, last: int, speed: float, scale: float, exponent: float) -> float:
@@ -58,15 +56,22 @@ def predicted_error(path: Path, step: int, last: int, speed: float, scale: float
     return abs(scale - 1.0) * speed * stale * path.share(step) * weight
 
 
-def must_run(limits: Limits | None, steps: int, step: int, last: int, error: float, tolerance: float) -> bool:
-    """Whether the unconditional pass has to run at ``step``, for a class with ``limits``.
+def must_run(
+    limits: Limits, path: Path, step: int, last: int, scale: float, error: float, strictness: float = 1.0
+) -> bool:
+    """Whether the unconditional pass has to run at ``step`` under a class's ``limits``.
 
-    ``last`` is the last full step (-1 before the first), ``error`` the predicted error of the skipped run if
-    ``step`` joins it.
+    ``last`` is the last full step, ``scale`` the guidance scale, ``error`` the predicted error of the skipped
+    run if ``step`` joins it, ``strictness`` a factor on the tolerance.
     """
-    if limits is None or steps < limits.min_steps or step < limits.warm_up or last < 0:
+    if path.steps < limits.min_steps or step < limits.warm_up or step - last > limits.longest:
         return True
-    return step - last > limits.longest or not error <= tolerance
+    if abs(path.lam[step] - path.lam[last]) > limits.stale:
+        return True
+    if step + 1 < path.steps and (scale - 1.0) * path.share(step) > limits.gain:
+        return True
+    tolerance = limits.tolerance * strictness * min(1.0, path.steps / FULL_TOLERANCE_STEPS)
+    return not error <= tolerance
 
 
 def extrapolation_share(calibration: Calibration, scale: float) -> float:

@@ -1,0 +1,79 @@
+"""The calibration file: it round-trips, and a broken or foreign one is told apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from synerdiff.engine.calibration import (
+    FILE_NAME,
+    Calibration,
+    Limits,
+    decode,
+    default_calibration,
+    encode,
+    load_calibration,
+)
+from synerdiff.engine.skip import extrapolation_share, must_run, path_of, predicted_error
+from synerdiff.protocol.errors import ModelError
+
+LIMITS = Limits(tolerance=0.2, longest=4, stale=1.0, gain=2.0)
+CALIBRATION = Calibration(
+    classes={"balanced": LIMITS, "fast": LIMITS}, extrapolation=((3.0, 0.5), (5.0, 0.1)), model_hash="abc"
+)
+
+
+def test_it_round_trips() -> None:
+    assert decode(encode(CALIBRATION)) == CALIBRATION
+    assert decode(encode(default_calibration())) == default_calibration()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"version": 99}, "version"),
+        ({"classes": {"exact": {"tolerance": 1.0, "longest": 1}}}, "exact"),
+        ({"classes": {"fast": {"tolerance": -1.0, "longest": 1}}}, "fast"),
+        ({"extrapolation": []}, "extrapolation"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_broken_document_is_named(change: dict[str, object], named: str) -> None:
+    document = {**json.loads(encode(CALIBRATION)), **change}
+    with pytest.raises(ModelError, match=named):
+        decode(json.dumps(document))
+
+
+def test_another_models_file_is_not_used(tmp_path: Path) -> None:
+    assert load_calibration(tmp_path, "abc") == default_calibration()
+    (tmp_path / FILE_NAME).write_text(encode(CALIBRATION), encoding="utf-8")
+    assert load_calibration(tmp_path, "abc") == CALIBRATION
+    assert load_calibration(tmp_path, "def") == default_calibration()
+
+
+def test_extrapolation_is_interpolated_between_scales() -> None:
+    assert [extrapolation_share(CALIBRATION, scale) for scale in (1.0, 3.0, 9.0)] == [0.5, 0.5, 0.1]
+    assert extrapolation_share(CALIBRATION, 4.0) == pytest.approx(0.3)
+
+
+def test_the_predicted_error_grows_with_what_makes_a_skip_worse() -> None:
+    path = path_of([0.05, 0.2, 0.4, 0.6, 0.8, 0.95])
+    base = predicted_error(path, 3, 2, speed=1.0, scale=5.0, exponent=0.5)
+    assert base > 0
+    assert predicted_error(path, 3, 1, speed=1.0, scale=5.0, exponent=0.5) > base
+    assert predicted_error(path, 3, 2, speed=2.0, scale=5.0, exponent=0.5) == pytest.approx(2 * base)
+    assert predicted_error(path, 3, 2, speed=1.0, scale=7.5, exponent=0.5) > base
+
+
+def test_each_limit_alone_makes_a_step_run() -> None:
+    path = path_of([0.05 + 0.03 * i for i in range(30)])
+    assert not must_run(LIMITS, path, 10, 9, scale=3.0, error=0.1)
+    assert must_run(LIMITS, path, 10, 9, scale=3.0, error=0.3)
+    assert must_run(LIMITS, path, 10, 9, scale=3.0, error=float("nan"))
+    assert must_run(LIMITS, path, 10, 9, scale=3.0, error=0.1, strictness=0.1)
+    assert must_run(LIMITS, path, 10, 5, scale=3.0, error=0.0)
+    assert must_run(LIMITS, path, 10, 9, scale=40.0, error=0.0)
+    assert must_run(LIMITS, path, 0, -1, scale=3.0, error=0.0)
+    assert must_run(LIMITS, path_of([0.1, 0.3, 0.5, 0.7]), 3, 2, scale=3.0, error=0.0)
