@@ -194,6 +194,49 @@ def test_a_deadline_ends_queued_and_running_jobs(redis_client: redis.Redis) -> N
     assert state(fleet.ledger, "queued") is JobState.EXPIRED
 
 
+def test_images_that_come_after_the_deadline_are_no_result(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j", deadline_s=5.0)
+    claim = fleet.claim(name, "j")
+    assert isinstance(claim, Claim)
+    fleet.clock.advance(5)
+    answer = fleet.ledger.finish("j", claim.token, RESULT)
+    assert (answer.accepted, answer.state) == (False, JobState.EXPIRED)
+
+
+def test_a_worker_cannot_renew_with_the_token_of_an_earlier_claim(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    first = fleet.claim(name, "j")
+    assert isinstance(first, Claim)
+    fleet.ledger.hand_back("j", first.token, "try again")
+    fleet.clock.advance(1)
+    second = fleet.claim(name, "j")
+    assert isinstance(second, Claim)
+    assert fleet.ledger.renew(name, {"j": first.token}, LEASE_S) == {"j": Renewal.LOST}
+    assert fleet.ledger.renew(name, {"j": second.token}, LEASE_S) == {"j": Renewal.HELD}
+
+
+def test_a_worker_not_seen_since_the_lapse_is_not_yet_judged(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    fleet.ledger.reap(POOL)
+    fleet.claim(name, "j")
+    for _ in range(9):
+        fleet.clock.advance(1)
+        fleet.ledger.reap(POOL)
+    fleet.beat(name)
+    for _ in range(9):
+        fleet.clock.advance(1)
+        reaped = fleet.ledger.reap(POOL)
+        assert not reaped.requeued + reaped.quarantined, "it may be dead or hung: too early to tell"
+    fleet.clock.advance(1)
+    assert fleet.ledger.reap(POOL).quarantined == ("j",)
+
+
 def test_cancelling_a_running_job_reaches_its_holder_and_is_never_undone(redis_client: redis.Redis) -> None:
     fleet = Fleet(redis_client, capacity=1)
     name = fleet.start_worker()

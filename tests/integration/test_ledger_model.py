@@ -34,6 +34,20 @@ Answer = TypeVar("Answer")
 ids = st.sampled_from([f"job{n}" for n in range(6)])
 workers = st.sampled_from(["w0", "w1", "w2"])
 repeats = st.booleans()
+endings = st.sampled_from(["succeeded", "failed", "back", "crash"])
+OPERATOR = [
+    "cancel",
+    "cancel",
+    "cancel",
+    "retry",
+    "retry",
+    "delete",
+    "deregister",
+    "pause",
+    "resume",
+    "resume",
+    "resume",
+]
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -82,14 +96,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if old is None:
             self.model.jobs[job_id] = ModelJob(fields, deadline_s, self.clock.now)
 
-    @rule(worker=workers, state=st.sampled_from(["ready", "ready", "ready", "draining"]), capacity=st.integers(1, 2))
     def heartbeat(self, worker: str, state: Any, capacity: int) -> None:
         self.ledger.heartbeat(WorkerReport(name=worker, pool=POOL, capacity=capacity, state=state), TTL_S)
         self.model.workers[worker] = ModelWorker(self.clock.now + TTL_S, self.clock.now)
         self.peak = max(self.peak, self.ledger.load(POOL).capacity)
 
-    @rule(job_id=ids, worker=workers, repeat=repeats)
-    def claim(self, job_id: str, worker: str, repeat: bool) -> None:
+    @rule(worker=workers, job_id=ids, state=st.sampled_from(["ready", "draining", "silent"]), repeat=repeats)
+    def one_claim(self, worker: str, job_id: str, state: str, repeat: bool) -> None:
+        """A claim of any job, whether or not its turn has come and the worker is known."""
+        if state != "silent":
+            self.heartbeat(worker, state, 1)
+        self.claim(job_id, worker, repeat=repeat)
+
+    def claim(self, job_id: str, worker: str, *, repeat: bool) -> None:
         self.claims.append((job_id, worker, f"nonce{len(self.claims)}"))
         self.do_claim(*self.claims[-1], repeat=repeat)
 
@@ -100,10 +119,19 @@ class LedgerMachine(RuleBasedStateMachine):
         at: Any = {job_id: self.client.hget(f"synerdiff:job:{job_id}", "place") for job_id in self.model.jobs}
         hinted = [job_id for job_id, place in at.items() if place in ("quarantine", "released")]
         for job_id in hinted[:at_most]:
-            self.claims.append((job_id, worker, f"nonce{len(self.claims)}"))
-            self.do_claim(*self.claims[-1], repeat=False)
+            self.claim(job_id, worker, repeat=False)
 
-    @rule(worker=workers)
+    @rule(what=st.sampled_from(["worker_dies", "worker_hangs", "reap", "wait"]), worker=workers, data=st.data())
+    def time_goes_on(self, what: str, worker: str, data: st.DataObject) -> None:
+        if what == "worker_dies":
+            self.worker_dies(worker)
+        elif what == "worker_hangs":
+            self.worker_hangs(worker)
+        elif what == "reap":
+            self.reap(repeat=data.draw(repeats))
+        else:
+            self.clock.advance(data.draw(st.sampled_from([0.3, 1.0, 3.5, 4.5, 20.0])))
+
     def worker_dies(self, worker: str) -> None:
         """It falls silent, while the others go on and the reaper looks every second."""
         for _ in range(6):
@@ -113,7 +141,6 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.renew_all(other, repeat=False)
             self.reap(repeat=False)
 
-    @rule(worker=workers)
     def worker_hangs(self, worker: str) -> None:
         """It lives, but its jobs make no progress, so it renews nothing."""
         for _ in range(6):
@@ -183,35 +210,56 @@ class LedgerMachine(RuleBasedStateMachine):
         want = {job_id: self.model.renew(job_id, token, worker, now, LEASE_S) for job_id, token in mine.items()}
         assert self.twice(lambda: self.ledger.renew(worker, mine, LEASE_S), repeat) == want
 
-    @precondition(lambda self: self.grants)
-    @rule(
-        data=st.data(),
-        how=st.sampled_from(["succeeded", "failed", "back", "crash", "crash"]),
-        late=st.sampled_from([False, False, True]),
-        repeat=repeats,
-    )
-    def end(self, data: st.DataObject, how: str, late: bool, repeat: bool) -> None:
+    def holding(self) -> list[tuple[str, str, int]]:
+        """The grants in force; if there is none, a worker takes a job first."""
         held = [grant for grant in self.grants if self.holds(grant[0], grant[2])]
-        job_id, _, token = data.draw(st.sampled_from(self.grants if late or not held else held))
+        if held:
+            return held
+        self.work("w0", 2)
+        return [grant for grant in self.grants if self.holds(grant[0], grant[2])]
+
+    @rule(data=st.data(), how=endings, repeat=repeats)
+    def the_holder_ends_a_job(self, data: st.DataObject, how: str, repeat: bool) -> None:
+        held = self.holding()
+        if held:
+            job_id, _, token = data.draw(st.sampled_from(held))
+            self.end(job_id, token, how, repeat=repeat)
+
+    @rule(data=st.data(), how=endings)
+    def somebody_ends_it_too_late(self, data: st.DataObject, how: str) -> None:
+        if self.grants:
+            job_id, _, token = data.draw(st.sampled_from(self.grants))
+            self.end(job_id, token, how, repeat=False)
+
+    @rule(data=st.data(), how=endings, crashed=st.booleans())
+    def a_job_changes_hands_and_the_old_holder_writes(self, data: st.DataObject, how: str, crashed: bool) -> None:
+        held = self.holding()
+        if held:
+            job_id, _, token = data.draw(st.sampled_from(held))
+            self.end(job_id, token, "crash" if crashed else "back", repeat=False)
+            self.heartbeat("w2", "ready", 2)
+            self.claim(job_id, "w2", repeat=False)
+            self.end(job_id, token, how, repeat=False)
+
+    def end(self, job_id: str, token: int, how: str, *, repeat: bool) -> None:
         calls = {
             "succeeded": lambda: self.ledger.finish(job_id, token, RESULT),
             "failed": lambda: self.ledger.fail(job_id, token, ERROR),
             "back": lambda: self.ledger.hand_back(job_id, token, "shutdown"),
             "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", crashed=True),
         }
-        answer = self.twice(calls[how], repeat)
         if how in FINAL:
             want = self.model.end(job_id, token, how, self.clock.now)
         else:
             want = self.model.hand_back(job_id, token, how == "crash", self.clock.now)
+        answer = self.twice(calls[how], repeat)
         assert (answer.accepted, answer.state) == want
 
     def holds(self, job_id: str, token: int) -> bool:
         job = self.model.jobs.get(job_id)
         return job is not None and (job.state, job.token) == ("running", token)
 
-    @rule(job_id=ids, repeat=repeats)
-    def cancel(self, job_id: str, repeat: bool) -> None:
+    def cancel(self, job_id: str, *, repeat: bool) -> None:
         job = self.model.jobs.get(job_id)
         if job is None:
             with pytest.raises(JobNotFound):
@@ -222,7 +270,6 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = self.twice(lambda: self.ledger.cancel(job_id), repeat)
         assert (answer.accepted, answer.state) == (job.state == "cancelled", job.state)
 
-    @rule(job_id=ids)
     def retry(self, job_id: str) -> None:
         job = self.model.jobs.get(job_id)
         if job is None or job.state in ("succeeded", "cancelled", "expired"):
@@ -233,15 +280,22 @@ class LedgerMachine(RuleBasedStateMachine):
         if not job.open:
             job.state, job.attempts, job.lapses, job.created_at = "queued", 0, 0, self.clock.now
 
-    @rule(job_id=ids, worker=workers, action=st.sampled_from(["delete", "deregister", "pause", "resume", "resume"]))
-    def operator(self, job_id: str, worker: str, action: str) -> None:
-        if action == "delete":
+    @rule(job_id=ids, worker=workers, action=st.sampled_from(OPERATOR), repeat=repeats)
+    def operator(self, job_id: str, worker: str, action: str, repeat: bool) -> None:
+        if action == "cancel":
+            self.cancel(job_id, repeat=repeat)
+        elif action == "retry":
+            self.retry(job_id)
+        elif action == "delete":
             self.delete(job_id)
         elif action == "deregister":
             self.ledger.deregister(worker)
             self.model.workers.pop(worker, None)
         elif action == "pause":
             self.ledger.pause(POOL)
+            self.claim(job_id, worker, repeat=False)
+            if repeat:
+                self.ledger.resume(POOL)
         else:
             self.ledger.resume(POOL)
 
@@ -252,12 +306,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if view is not None and job is not None:
             assert view.state == ("cancelled" if job.open else job.state)
 
-    @rule(seconds=st.sampled_from([0.3, 1.0, 3.5, 4.5, 30.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
-    @rule(repeat=repeats)
-    def reap(self, repeat: bool) -> None:
+    def reap(self, *, repeat: bool) -> None:
         self.twice(lambda: self.ledger.reap(POOL), repeat)
         self.model.reap(self.clock.now)
 
