@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from synerdiff.cli import (
+    bench_command,
     demo_command,
     doctor_command,
     generate_command,
@@ -64,6 +65,7 @@ app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_comman
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)
 app.command(rich_help_panel=STUDY, epilog=profile_command.EPILOG)(profile_command.profile)
+app.command(rich_help_panel=STUDY, epilog=bench_command.EPILOG)(bench_command.bench)
 app.command(rich_help_panel=STUDY, epilog=simulate_command.EPILOG)(simulate_command.simulate)
 app.add_typer(plan_command.app, name="plan", rich_help_panel=STUDY)
 

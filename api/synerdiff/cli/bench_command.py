@@ -1,0 +1,57 @@
+"""``synerdiff bench``: serving policies side by side on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synerdiff.cli.console import err, out
+
+EPILOG = """[bold]Examples[/bold]
+
+[cyan]synerdiff bench --make mixed --jobs 48 --closed[/cyan]   saturation, every policy, three interleaved rounds
+
+[cyan]synerdiff bench --trace day.jsonl --policies static,synerdiff --json out.json --plot out.png[/cyan]
+
+A trace is a job a line (as in [bold]generate --jobs[/bold]) with [bold]at[/bold], its arrival in seconds. Close other
+programs first: a busy neighbour on the machine distorts every wall time.
+"""
+
+
+def bench(
+    trace: Annotated[Path | None, typer.Option(help="trace file, a job a line with `at`")] = None,
+    make: Annotated[str | None, typer.Option(help="draw a trace instead: mixed, uniform or few (4 steps)")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="jobs of a drawn trace")] = 48,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="its arrivals per second; without: all at once")] = None,
+    burst: Annotated[float, typer.Option(min=1.0, help="its middle third arrives this many times faster")] = 1.0,
+    seed: Annotated[int, typer.Option(help="its seed")] = 1,
+    policies: Annotated[str, typer.Option(help="comma-separated; see --help")] = "all",
+    model: Annotated[str | None, typer.Option(help="checkpoint directory; without: the shipped model")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="torch threads, the same for every policy")] = 2,
+    capacity: Annotated[int, typer.Option(min=1, help="images the engine holds at a time")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 3,
+    closed: Annotated[bool, typer.Option("--closed", help="saturation: every job is there at the start")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw them here (PNG)")] = None,
+) -> None:
+    """Run serving policies over a trace, side by side: throughput, latency, rows, CPU time and fidelity."""
+    from synerdiff.bench import report
+    from synerdiff.bench.suite import POLICIES, Settings, check_policies
+    from synerdiff.cli.bench_run import prepare, run_with_progress
+
+    names = POLICIES if policies == "all" else tuple(name.strip() for name in policies.split(","))
+    settings = Settings(check_policies(names), rounds, threads, capacity, closed)
+    suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, settings)
+    document = run_with_progress(suite)
+    if json_file is not None:
+        json_file.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    if plot is not None:
+        report.plot(document, plot)
+    out.print(report.markdown(document), markup=False)
+    failed = [item["policy"] for item in document["policies"] if item["failed"]]
+    if failed:
+        err.print(f"below the fidelity floor of its class: {', '.join(failed)}")
+        raise typer.Exit(1)

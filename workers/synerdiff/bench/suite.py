@@ -1,0 +1,171 @@
+"""The whole bench: every policy over one trace, rounds interleaved, on one loaded model."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from synerdiff.bench import report
+from synerdiff.bench.ceiling import Ceiling
+from synerdiff.bench.continuous import run_engine
+from synerdiff.bench.outcome import Run
+from synerdiff.bench.pipeline import Batching, Pipeline, run_static
+from synerdiff.bench.plans import naive_plan
+from synerdiff.bench.steering import Scheduler
+from synerdiff.bench.tune import best_batching, measure
+from synerdiff.bench.workload import Arrival
+from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.engine import Engine
+from synerdiff.engine.model import LoadedModel
+from synerdiff.policy.plan import default_plan
+from synerdiff.policy.profile import Profile
+from synerdiff.protocol.errors import TraceError
+
+POLICIES = (
+    "diffusers",
+    "static",
+    "continuous",
+    "continuous-naive",
+    "synerdiff-exact",
+    "synerdiff",
+    "synerdiff-fast",
+)
+QUALITY = {"synerdiff": "balanced", "synerdiff-fast": "fast"}
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run: policies, rounds, threads, images in flight, and whether all arrivals are at 0 (``closed``)."""
+
+    policies: tuple[str, ...] = POLICIES
+    rounds: int = 3
+    threads: int = 2
+    capacity: int = 16
+    closed: bool = False
+
+
+def check_policies(names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse a policy nobody knows; ``diffusers`` is always run, for its images are the reference."""
+    for name in names:
+        if name not in POLICIES:
+            raise TraceError(f"policies must be some of {', '.join(POLICIES)}; got {name!r}", field="policies")
+    return tuple(name for name in POLICIES if name in names or name == "diffusers")
+
+
+class Suite:
+    """Runs policies on one model; the static baseline is tuned for the trace when this is made."""
+
+    def __init__(
+        self, model: LoadedModel, path: Path, profile: Profile, trace: Sequence[Arrival], settings: Settings
+    ) -> None:
+        torch.set_num_threads(settings.threads)
+        self.model = model
+        self.profile = profile
+        self.settings = settings
+        self.trace = [replace(item, at=0.0) for item in trace] if settings.closed else list(trace)
+        self.pipeline = Pipeline(_pipeline(model, path))
+        self.pipeline.generate([replace(trace[0].request, steps=2)])
+        self.batching = Batching()
+        if "static" in settings.policies:
+            self.batching = best_batching(self.trace, measure(self.pipeline, trace[0].request), closed=settings.closed)
+
+    def run(self, policy: str) -> Run:
+        """One run of one policy."""
+        if policy == "diffusers":
+            return run_static(policy, self.pipeline, self.trace, Batching())
+        if policy == "static":
+            return run_static(policy, self.pipeline, self.trace, self.batching)
+        engine, scheduler = self._engine(policy)
+        try:
+            return run_engine(policy, engine, self.trace, QUALITY.get(policy, "exact"), scheduler)
+        finally:
+            engine.close()
+
+    def _engine(self, policy: str) -> tuple[Engine, Scheduler | None]:
+        capacity, scheduler = self.settings.capacity, Scheduler(self.profile, self.settings.capacity)
+        cap = scheduler.ratings.batch_cap
+        if policy == "continuous":
+            return Engine(self.model, EngineConfig(capacity, executor="serial"), default_plan(cap)), None
+        if policy == "continuous-naive":
+            return Engine(self.model, EngineConfig(capacity, executor="threads"), naive_plan(cap)), None
+        executor = self.profile.executor
+        config = EngineConfig(capacity, executor=executor)  # type: ignore[arg-type]
+        return Engine(self.model, config, default_plan(cap)), scheduler
+
+    def rounds(self, progress: Progress) -> dict[str, Any]:
+        """Every policy in every round; returns the bench's JSON document."""
+        runs: dict[str, list[Run]] = {name: [] for name in self.settings.policies}
+        ceilings: dict[str, list[float]] = {name: [] for name in self.settings.policies}
+        total = self.settings.rounds * len(runs)
+        for number in range(self.settings.rounds):
+            ceiling = Ceiling(self.model.unet, self.model.vae, _context(self.pipeline))
+            for name, done in runs.items():
+                progress(f"{name}, round {number + 1}", sum(map(len, runs.values())), total)
+                done.append(self.run(name))
+                ceilings[name].append(ceiling.seconds(done[-1]))
+        progress("done", total, total)
+        return self._document(runs, ceilings)
+
+    def _document(self, runs: dict[str, list[Run]], ceilings: dict[str, list[float]]) -> dict[str, Any]:
+        reference = runs["diffusers"][-1]
+        found = [report.figures(runs[n], ceilings[n], reference, QUALITY.get(n, "exact")) for n in runs]
+        return {
+            "machine": machine(),
+            "model": self.model.name,
+            "model_hash": self.model.model_hash,
+            "threads": self.settings.threads,
+            "closed": self.settings.closed,
+            "rounds": self.settings.rounds,
+            "jobs": len(self.trace),
+            "capacity": self.settings.capacity,
+            "batch_cap": Scheduler(self.profile, self.settings.capacity).ratings.batch_cap,
+            "static": {"cap": self.batching.cap, "window_s": self.batching.window_s},
+            "policies": found,
+        }
+
+
+def _pipeline(model: LoadedModel, path: Path) -> Any:
+    """The plain pipeline over the engine's own modules."""
+    return StableDiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        path,
+        unet=model.unet,
+        vae=model.vae,
+        text_encoder=model.text_encoders[0],
+        tokenizer=model.tokenizers[0],
+        safety_checker=None,
+        requires_safety_checker=False,
+    )
+
+
+def _context(pipeline: Pipeline) -> tuple[int, int]:
+    """Tokens and width of the text encoder's output."""
+    embedding = pipeline.pipe.encode_prompt("a", pipeline.pipe.device, 1, False)[0]
+    return int(embedding.shape[1]), int(embedding.shape[2])
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load_before": os.getloadavg()[0],
+    }
