@@ -9,7 +9,7 @@ from pathlib import Path
 TILE = 168
 GAP = 14
 LINE = 13
-LINES = 4
+LINES = 5
 COLUMNS = 5
 CHARS = 32
 INK, PAPER = (40, 44, 52), (255, 255, 255)

@@ -17,7 +17,8 @@ NEEDS = {
 
 def require(*extras: str) -> None:
     """Raise :class:`Unavailable` naming what is missing for ``extras`` and how to install it."""
-    missing = [name for extra in extras for name in NEEDS[extra] if importlib.util.find_spec(name) is None]
+    needed = dict.fromkeys(name for extra in extras for name in NEEDS[extra])
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         wanted = extras[0] if len(extras) == 1 else "all"
-        raise Unavailable(f"{', '.join(missing)} is not installed; install it with: pip install 'synerdiff[{wanted}]'")
+        raise Unavailable(f"not installed: {', '.join(missing)}; install with: pip install 'synerdiff[{wanted}]'")
