@@ -60,11 +60,14 @@ def test_extrapolation_is_interpolated_between_scales() -> None:
 
 def test_the_predicted_error_grows_with_what_makes_a_skip_worse() -> None:
     path = path_of([0.05, 0.2, 0.4, 0.6, 0.8, 0.95])
-    base = predicted_error(path, 3, 2, speed=1.0, scale=5.0, exponent=0.5)
-    assert base > 0
-    assert predicted_error(path, 3, 1, speed=1.0, scale=5.0, exponent=0.5) > base
-    assert predicted_error(path, 3, 2, speed=2.0, scale=5.0, exponent=0.5) == pytest.approx(2 * base)
-    assert predicted_error(path, 3, 2, speed=1.0, scale=7.5, exponent=0.5) > base
+
+    def error(last: int = 2, speed: float = 1.0, scale: float = 5.0) -> float:
+        return predicted_error(CALIBRATION, path, 3, last, speed, scale)
+
+    assert error() > 0
+    assert error(last=1) > error()
+    assert error(speed=2.0) == pytest.approx(2 * error())
+    assert error(scale=7.5) > error()
 
 
 def test_each_limit_alone_makes_a_step_run() -> None:

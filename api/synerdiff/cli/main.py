@@ -11,6 +11,7 @@ from synerdiff.cli import (
     bench_command,
     demo_command,
     doctor_command,
+    fidelity_command,
     generate_command,
     jobs_command,
     plan_command,
@@ -67,6 +68,7 @@ app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.do
 app.command(rich_help_panel=STUDY, epilog=profile_command.EPILOG)(profile_command.profile)
 app.command(rich_help_panel=STUDY, epilog=bench_command.EPILOG)(bench_command.bench)
 app.command(rich_help_panel=STUDY, epilog=simulate_command.EPILOG)(simulate_command.simulate)
+app.command(rich_help_panel=STUDY, epilog=fidelity_command.EPILOG)(fidelity_command.fidelity)
 app.add_typer(plan_command.app, name="plan", rich_help_panel=STUDY)
 
 

@@ -39,18 +39,21 @@ class Limits:
 class Calibration:
     """The skip criterion's numbers for one model.
 
-    ``exponent`` says how the effect of an error on the image falls with the noise level. ``first_speed`` stands
+    ``exponent`` and ``scale_power`` say how the effect of an error on the image falls with the noise level and
+    grows with the guidance scale (see :func:`synerdiff.engine.skip.predicted_error`). ``first_speed`` stands
     in for a speed after the first full step: how fast the difference moves, in its own size per unit of
-    log-signal-to-noise. ``extrapolation``
-    lists (guidance scale, share): the share of the last difference's slope that a prediction carries on,
-    interpolated between scales; 0 is plain reuse. ``samplers`` multiplies the tolerance of a sampler (1
-    where it is not listed, 0 to never skip). ``model_hash`` is empty for the defaults.
+    log-signal-to-noise. ``extrapolation`` lists (guidance scale, share): the share of the last difference's slope
+    that a prediction carries on, interpolated between scales; 0 is plain reuse. ``carry`` scales the predicted
+    difference (1 to use it, 0 to drop guidance at a skipped step). ``samplers`` multiplies the tolerance of a
+    sampler (1 where it is not listed, 0 to never skip). ``model_hash`` is empty for the defaults.
     """
 
     classes: Mapping[str, Limits]
-    exponent: float = 0.0
+    exponent: float = 0.5
+    scale_power: float = 0.25
     first_speed: float = 0.7
     extrapolation: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
+    carry: float = 1.0
     samplers: Mapping[str, float] = field(default_factory=dict)
     model_hash: str = ""
 

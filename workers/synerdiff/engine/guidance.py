@@ -103,9 +103,7 @@ class Guidance:
         return (allowed or state.quality == "fast") and self.eligible(state)
 
     def _step_error(self, state: GuidanceState) -> float:
-        return predicted_error(
-            state.path, state.step, state.last_step, state.speed, state.scale, self.calibration.exponent
-        )
+        return predicted_error(self.calibration, state.path, state.step, state.last_step, state.speed, state.scale)
 
     def combine(self, cond: Tensor, uncond: Tensor, states: Sequence[GuidanceState], ran: Sequence[bool]) -> Tensor:
         """The guided predictions ``[N, C, h, w]``; each state moves on by one step.
@@ -131,19 +129,23 @@ class Guidance:
 
     def _skip(self, cond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
         """cond + (scale - 1) * the predicted difference, which is the formula above with uncond eliminated."""
-        difference = torch.stack([self._predict(state) for state in states])
-        factors = [(state.scale - 1.0) / self._unit(state, state.step) for state in states]
+        guided = cond + _column([state.scale - 1.0 for state in states], cond) * self.predict(cond, states)
         for state in states:
             state.error += self._step_error(state)
             state.skipped.append(state.step)
             state.step += 1
-        return cond + _column(factors, cond) * difference
+        return guided
+
+    def predict(self, cond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
+        """The differences at the next step, as the model would put them out; ``cond`` has a row for each state."""
+        noise = torch.stack([self._extrapolate(state) for state in states])
+        return noise * _column([self.calibration.carry / self._unit(state, state.step) for state in states], cond)
 
     def _unit(self, state: GuidanceState, step: int) -> float:
         """What turns a difference of the model's outputs into one of noise: alpha for v, 1 for epsilon."""
         return state.path.alpha[step] if self._velocity else 1.0
 
-    def _predict(self, state: GuidanceState) -> Tensor:
+    def _extrapolate(self, state: GuidanceState) -> Tensor:
         """The difference at the next step, as noise: the last one plus a share of its slope."""
         assert state.last is not None
         share = extrapolation_share(self.calibration, state.scale)

@@ -43,17 +43,17 @@ def path_of(alpha: Sequence[float]) -> Path:
     return Path(tuple(alpha), tuple(math.log(max(a, 1e-12) / s) for a, s in zip(alpha, sigma, strict=True)))
 
 
-def predicted_error(path: Path, step: int, last: int, speed: float, scale: float, exponent: float) -> float:
+def predicted_error(calibration: Calibration, path: Path, step: int, last: int, speed: float, scale: float) -> float:
     """What skipping ``step`` adds to the error of the image, in arbitrary but steady units.
 
     ``speed`` is how fast the difference (root mean square, as noise) moved per unit of ``lam`` before the
-    full step ``last``; ``scale`` the guidance scale. The error of noise grows with the time since ``last``,
-    guidance multiplies it, the sampler passes on the share that the step takes, and ``exponent`` weighs it by
-    the noise level.
+    full step ``last``; ``scale`` the guidance scale. The error of the noise grows with the time since ``last``,
+    and the sampler passes on the share that the step takes. What guidance and the noise level make of it are
+    calibrated powers: (scale - 1) ** ``scale_power`` and (sigma / alpha) ** ``exponent``.
     """
     stale = abs(path.lam[step] - path.lam[last])
-    weight = math.exp(-exponent * path.lam[step])
-    return abs(scale - 1.0) * speed * stale * path.share(step) * weight
+    weight = math.pow(abs(scale - 1.0), calibration.scale_power) * math.exp(-calibration.exponent * path.lam[step])
+    return weight * speed * stale * path.share(step)
 
 
 def must_run(
