@@ -88,6 +88,12 @@ def test_without_load_balanced_runs_every_row() -> None:
     assert found.rows_skipped == 0
 
 
+@pytest.mark.parametrize("cap", [1, 2, 14])
+def test_a_forced_batch_cap_is_kept_above_and_below_the_planners_own(cap: int) -> None:
+    found = simulate("synerdiff-exact", at_once(60, Mix(steps=(30,))), Scenario(SDXL, cap=cap), PLANNER)
+    assert 0.8 * 2 * cap < found.rows_run / found.unet_calls <= 2 * cap
+
+
 def test_urgent_jobs_go_first() -> None:
     jobs = [SimJob(0.0, steps=30, priority=5) for _ in range(40)] + [SimJob(0.0, steps=30, priority=9)]
     found = simulate("synerdiff-exact", jobs, Scenario(SDXL), PLANNER)

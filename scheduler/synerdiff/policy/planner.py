@@ -33,10 +33,10 @@ class Ratings:
     key: tuple[str, int]
 
 
-def rate(profile: Profile, capacity: int | None, max_waiting: int) -> Ratings:
-    """Cost model, batch cap (at most ``capacity``) and price curve of a profile."""
+def rate(profile: Profile, capacity: int | None, max_waiting: int, *, forced_cap: int | None = None) -> Ratings:
+    """Cost model, batch cap (at most ``capacity``, unless it is forced) and price curve of a profile."""
     cost = CostModel(profile)
-    cap = min(batch_cap(cost), capacity) if capacity else batch_cap(cost)
+    cap = forced_cap or min(batch_cap(cost), capacity or batch_cap(cost))
     unet = float(cost.unet_of(1)) * profile.steps
     return Ratings(
         cost=cost,
@@ -61,11 +61,11 @@ class Planner:
         self._ratings: OrderedDict[Hashable, Ratings] = OrderedDict()
         self._tables: OrderedDict[Hashable, PlanTable] = OrderedDict()
 
-    def ratings(self, profile: Profile, capacity: int | None = None) -> Ratings:
+    def ratings(self, profile: Profile, capacity: int | None = None, *, forced_cap: int | None = None) -> Ratings:
         """What plans for a profile are made from (see :func:`rate`)."""
-        key = (profile.figures_hash, capacity)
+        key = (profile.figures_hash, capacity, forced_cap)
         if key not in self._ratings:
-            self._keep(self._ratings, key, rate(profile, capacity, self.max_waiting))
+            self._keep(self._ratings, key, rate(profile, capacity, self.max_waiting, forced_cap=forced_cap))
         return self._ratings[key]
 
     def table(self, ratings: Ratings, price: float | None) -> PlanTable:

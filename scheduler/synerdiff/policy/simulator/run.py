@@ -107,7 +107,7 @@ def _steered(policy: str, cost: CostModel, scenario: Scenario, planner: Planner)
 
 def planned(scenario: Scenario, planner: Planner) -> Steered:
     """Plans made each second by the code that the scheduler service runs."""
-    ratings = planner.ratings(scenario.believed or scenario.profile, scenario.cap)
+    ratings = planner.ratings(scenario.believed or scenario.profile, forced_cap=scenario.cap)
     steering = Steering(ratings, scenario.theta, scenario.controller)
     versions = count(2)
 
