@@ -13,6 +13,7 @@ from synerdiff.client import Client, JobView
 from synerdiff.protocol.errors import Unavailable, WaitTimeout
 
 POLL_S = 0.1
+RETRY_S = 0.5
 PATIENCE_S = 60.0
 
 Seen = Callable[[JobView], None]
@@ -37,21 +38,27 @@ def follow(client: Client, ids: Sequence[str], *, seen: Seen, timeout_s: float |
             if job_id in ended:
                 break
             if timeout_s is not None and time.monotonic() - started > timeout_s:
-                raise WaitTimeout(f"{len(open_ids)} jobs have not ended after {timeout_s:g} s; they go on")
+                raise WaitTimeout(
+                    f"{len(open_ids)} of {len(ids)} jobs have not ended after {timeout_s:g} s; they go on"
+                )
             time.sleep(POLL_S)
         yield ended[job_id]
 
 
 def _patiently(look: Callable[[], dict[str, JobView]]) -> dict[str, JobView]:
     deadline = time.monotonic() + PATIENCE_S
+    said = False
     while True:
         try:
             return look()
         except Unavailable as error:
             if time.monotonic() > deadline:
                 raise
-            err.print(f"{error.message}; trying again", style="yellow", markup=False)
-            time.sleep(1.0)
+            if not said:
+                message = f"{error.message}; trying for {PATIENCE_S:g} s"
+                err.print(message, style="yellow", markup=False, soft_wrap=True)
+            said = True
+            time.sleep(RETRY_S)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from synerdiff.cli.console import FAILED, err, out, print_json
 
@@ -129,10 +129,10 @@ def _show_many(views: Sequence[JobView], as_json: bool) -> None:
         for view in views:
             print_json(view.model_dump(mode="json"))
         return
-    table = Table("id", "state", "step", "age", "tries", "worker", "what")
+    table = Table(Column("id", no_wrap=True), "state", "step", "age", "attempts", Column("what", ratio=1))
     for view in views:
         what = view.error.message if view.error else view.job.prompt
         step = f"{view.step}/{view.job.steps}"
         age = f"{time.time() - view.created_at:.0f} s"
-        table.add_row(view.id, view.state.value, step, age, str(view.attempts), view.worker or "", what[:60])
+        table.add_row(view.id, view.state.value, step, age, str(view.attempts), what[:60])
     out.print(table)
