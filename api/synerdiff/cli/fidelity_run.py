@@ -111,22 +111,22 @@ def study(model: LoadedModel, prompts: Sequence[str], settings: Sequence[Scenari
 def table(document: dict[str, Any]) -> Table:
     """The document for a person."""
     shown = Table(title=f"{document['model']}: {document['prompts']} prompts, {len(document['scenarios'])} settings")
-    for heading in ("", "", "rows saved", "PSNR", "worst", "SSIM", "worst", "perceptual", "worst", "floor"):
-        shown.add_column(heading, justify="left" if heading == "" else "right")
+    shown.add_column("mean / worst")
+    for heading in ("rows saved", "PSNR (dB)", "SSIM", "perceptual", "SSIM floor"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for entry in document["classes"]:
         floor = FLOORS.get(entry["quality"])
-        met = "" if floor is None else f"{floor[0]:g} / {floor[1]:g} {'met' if entry['floor_met'] else 'MISSED'}"
-        shown.add_row(entry["quality"], "", *_cells(entry), met)
+        met = "" if floor is None else f"{floor[0]} / {floor[1]} {'met' if entry['floor_met'] else 'MISSED'}"
+        shown.add_row(entry["quality"], *_cells(entry), met)
     shown.add_section()
     for entry in [*document["yardsticks"], *document["frontier"]]:
-        shown.add_row(entry["criterion"], entry["setting"], *_cells(entry), "")
+        shown.add_row(f"{entry['criterion']} {entry['setting']}".strip(), *_cells(entry), "")
     if not document["calibrated"]:
         shown.caption = "Nobody calibrated this model: default limits. `--calibrate` finds its own."
     return shown
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
-    cells = [f"{entry['rows_skipped']:.1%}"]
-    for measure, digits in (("psnr", 1), ("ssim", 4), ("perceptual", 4)):
-        cells += [f"{entry[measure][which]:.{digits}f}" for which in ("mean", "worst")]
-    return cells
+    measures = (("psnr", 1), ("ssim", 3), ("perceptual", 3))
+    pairs = [f"{entry[name]['mean']:.{digits}f} / {entry[name]['worst']:.{digits}f}" for name, digits in measures]
+    return [f"{entry['rows_skipped']:.1%}", *pairs]
