@@ -1,0 +1,60 @@
+"""The control measurement as Markdown, and its curve over training as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+_PARTS = {"all": "all prompts", "natural": "objects in their own colour", "recoloured": "objects in another colour"}
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f}%" if value >= 0.05 else f"{100 * value:.1f}%"
+
+
+def _line(name: str, scale: str, rates: dict[str, float], questions: list[str]) -> str:
+    return f"| {name} | {scale} | " + " | ".join(_percent(rates.get(question)) for question in questions) + " |"
+
+
+def _table(document: dict[str, Any], part: str) -> list[str]:
+    questions = list(document["ceiling"][part])
+    lines = [f"| model | guidance | {' | '.join(questions)} |", "|---" * (2 + len(questions)) + "|"]
+    for name, scales in document["models"].items():
+        lines += [_line(name, scale, rates[part], questions) for scale, rates in scales.items()]
+    lines.append(_line("*composed images*", "", document["ceiling"][part], questions))
+    lines.append(_line("*chance*", "", document["chance"], questions))
+    return lines
+
+
+def to_markdown(document: dict[str, Any]) -> str:
+    """One table for the whole list and one for each part."""
+    head = (
+        f"{document['prompts']} held-out prompts, one image each, {document['sampler']}, {document['steps']} steps. "
+        "*Composed images*: what the judges find in images composed for the same prompts and sent through the VAE."
+    )
+    sections = ["\n".join([f"Right, {title}:", "", *_table(document, part)]) for part, title in _PARTS.items()]
+    return "\n\n".join([head, *sections]) + "\n"
+
+
+def draw_curve(document: dict[str, Any], path: Path) -> None:
+    """Share right by model, a line for each question and guidance scale; needs the extra ``bench``."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    models: dict[str, Any] = document["models"]
+    questions = list(document["ceiling"]["all"])
+    figure, axes = plt.subplots(
+        1, len(questions), figsize=(4.5 * len(questions), 3.5), layout="constrained", squeeze=False
+    )
+    for axis, question in zip(axes[0], questions, strict=True):
+        for scale in next(iter(models.values())):
+            shares = [100 * scales[scale]["all"][question] for scales in models.values()]
+            axis.plot(list(models), shares, marker="o", label=f"guidance {scale}")
+        axis.axhline(100 * document["ceiling"]["all"][question], linestyle=":", color="gray", label="composed images")
+        axis.set(title=f"{question} right (%)", ylim=(0, 102))
+        axis.tick_params(axis="x", rotation=60, labelsize=7)
+    axes[0, 0].legend(fontsize=7)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
