@@ -72,9 +72,10 @@ def test_shares_are_counted_by_part() -> None:
 def test_the_shipped_model_is_measured_and_reported() -> None:
     judge = Judge(few().nouns, Net(2))
     rows, vae = wanted()[:2], shipped_path() / "vae"
-    document = measure_control({"tiny-emoji": None}, rows, few(), vae, judge, guidance=(3.0,))
+    document = measure_control({"tiny-emoji": None}, rows, few(), vae, judge, guidance=(3.0,), scenes=8)
     assert document["prompts"] == 2
     assert document["chance"]["background"] == pytest.approx(1 / 13)
+    assert set(document["classifier"]) == {"object", "colour"}
     text = to_markdown(document)
     assert "| tiny-emoji | 3 |" in text
     assert "*chance*" in text

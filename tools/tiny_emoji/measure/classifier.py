@@ -23,12 +23,13 @@ from tools.tiny_emoji.scenes.art import Art
 from tools.tiny_emoji.scenes.colours import OBJECT_COLOURS, Image8
 from tools.tiny_emoji.scenes.compose import Mix, compose
 from tools.tiny_emoji.scenes.scene import Thing
-from tools.tiny_emoji.training.images import to_batch
+from tools.tiny_emoji.training.images import to_batch, to_images
 from tools.tiny_emoji.training.networks import load_vae
 
 TRAINING = Mix(pairs=0.0, layouts=0.0, recolours=0.5, places=0.1)
 _WIDTHS = (24, 48, 96, 128)
 _BATCH = 32
+_HELD_OUT_SEED = 424_242
 _RATE = 2e-3
 _THROUGH_VAE = 8  # one in so many
 _UNNAMED = -100  # functional.cross_entropy leaves these out
@@ -105,6 +106,25 @@ def train_judge(art: Art, vae_path: Path, samples: int, rest: Callable[[], None]
         rate.step()
         progress.show((step + 1) * _BATCH, f"loss {loss.item():.3f}")
     return judge
+
+
+def held_out_accuracy(judge: Judge, art: Art, vae_path: Path, count: int) -> dict[str, float]:
+    """The classifier's accuracy on ``count`` fresh scenes through the VAE, held-out combinations among them."""
+    vae, rng = load_vae(vae_path), np.random.default_rng(_HELD_OUT_SEED)
+    asked, right = {"object": 0, "colour": 0}, {"object": 0, "colour": 0}
+    for start in range(0, count, _BATCH):
+        batch = [compose(art, rng, TRAINING, reject=lambda scene: False) for _ in range(min(_BATCH, count - start))]
+        images, scenes = zip(*batch, strict=True)
+        with torch.inference_mode():
+            through = vae.decode(vae.encode(to_batch(images)).latent_dist.mean).sample
+            seen = judge.look(list(to_images(through)))
+        for (noun, colour), thing in zip(seen, (scene.things[0] for scene in scenes), strict=True):
+            asked["object"] += 1
+            right["object"] += noun == thing.noun
+            if thing.colour in OBJECT_COLOURS:
+                asked["colour"] += 1
+                right["colour"] += colour == thing.colour
+    return {question: right[question] / max(1, asked[question]) for question in asked}
 
 
 def save_judge(judge: Judge, path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tools.tiny_emoji.measure.border import CHANCE, background_of
-from tools.tiny_emoji.measure.classifier import Judge
+from tools.tiny_emoji.measure.classifier import Judge, held_out_accuracy
 from tools.tiny_emoji.measure.generate import STEPS, generate
 from tools.tiny_emoji.scenes.art import Art
 from tools.tiny_emoji.scenes.colours import OBJECT_COLOURS, Image8
@@ -90,14 +90,19 @@ def measure_control(
     judge: Judge | None,
     *,
     guidance: Sequence[float] = GUIDANCE,
+    scenes: int = 256,
     rest: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """The document that the report is written from: ``models`` by name, in the order of the curve."""
+    """The document that the report is written from: ``models`` by name, in the order of the curve.
+
+    The classifier is judged on ``scenes`` fresh scenes.
+    """
     return {
         "prompts": len(wanted),
         "steps": STEPS,
         "sampler": "ddim",
         "chance": chance(art),
+        "classifier": held_out_accuracy(judge, art, vae_path, scenes) if judge else {},
         "ceiling": ceiling(art, wanted, vae_path, judge),
         "models": {name: measure_model(path, wanted, guidance, judge, rest) for name, path in models.items()},
     }

@@ -32,6 +32,8 @@ def to_markdown(document: dict[str, Any]) -> str:
         f"{document['prompts']} held-out prompts, one image each, {document['sampler']}, {document['steps']} steps. "
         "*Composed images*: what the judges find in images composed for the same prompts and sent through the VAE."
     )
+    for question, accuracy in document["classifier"].items():
+        head += f" The classifier's own held-out accuracy: {question} {_percent(accuracy)}."
     sections = ["\n".join([f"Right, {title}:", "", *_table(document, part)]) for part, title in _PARTS.items()]
     return "\n\n".join([head, *sections]) + "\n"
 
