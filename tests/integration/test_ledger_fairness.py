@@ -167,3 +167,20 @@ def test_listing_is_newest_first_and_by_state(redis_client: redis.Redis) -> None
     assert [view.id for view in ledger.list_jobs(state=JobState.QUEUED, pool="second")] == ["other"]
     assert ledger.list_jobs(state=JobState.DEAD) == []
     assert ledger.pools() == [POOL, "second"]
+
+
+def test_a_position_is_what_the_order_of_starting_turns_out_to_be(redis_client: redis.Redis) -> None:
+    ledger = ledger_of(redis_client)
+    ledger.submit_many([make(f"loud{n}", tenant="loud") for n in range(6)], POOL)
+    ledger.submit_many([make(f"quiet{n}", tenant="quiet") for n in range(2)], POOL)
+    ledger.submit(make("urgent", priority=9), POOL)
+    names = ["urgent", *(f"loud{n}" for n in range(6)), *(f"quiet{n}" for n in range(2))]
+    positions = {name: ledger.position(name) for name in names}
+    order = serve(ledger, len(names))
+    assert [positions["urgent"], positions["loud0"]] == [0, 1]
+    for name in names:  # tenants whose turns are tied may come in either order
+        found = positions[name]
+        assert found is not None
+        assert abs(found - order.index(name)) <= 1, (positions, order)
+    assert ledger.position("urgent") is None
+    assert ledger.position("nobody") is None

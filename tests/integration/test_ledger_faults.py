@@ -247,7 +247,7 @@ def test_cancelling_a_running_job_reaches_its_holder_and_is_never_undone(redis_c
     assert fleet.ledger.renew(name, {"j": claim.token}, LEASE_S) == {"j": Renewal.CANCELLED}
     assert not fleet.ledger.finish("j", claim.token, RESULT).accepted
     assert fleet.ledger.cancel("j").accepted
-    assert [event.kind for event in fleet.ledger.events("j")] == ["started", "cancelled"]
+    assert [event.kind for event in fleet.ledger.events("j")] == ["queued", "started", "cancelled"]
 
 
 def test_an_idempotency_key_gives_the_first_job_again(redis_client: redis.Redis) -> None:
@@ -267,9 +267,11 @@ def test_an_idempotency_key_gives_the_first_job_again(redis_client: redis.Redis)
 def test_waiting_for_events_sees_the_end(redis_client: redis.Redis) -> None:
     ledger = Ledger(redis_client)
     submit(ledger, "j")
-    assert ledger.events("j", block_s=0.05) == []
+    (queued,) = ledger.events("j")
+    assert queued.kind == "queued"
+    assert ledger.events("j", after=queued.id, block_s=0.05) == []
     ledger.cancel("j")
-    (event,) = ledger.events("j", block_s=5)
+    (event,) = ledger.events("j", after=queued.id, block_s=5)
     assert event.final
     assert ledger.events("j", after=event.id) == []
 

@@ -82,6 +82,11 @@ class ProducerOperations(Operations):
             records = pipe.execute()
         return [read_view(job_id, self.hash(record)) for job_id, record in zip(wanted, records, strict=True)]
 
+    def position(self, job_id: str) -> int | None:
+        """How many jobs are expected to start before a queued one; None for a job that is not queued."""
+        found = int(self.scripts.run("position", job_id))
+        return None if found < 0 else found
+
     def cancel(self, job_id: str) -> Ended:
         """End a job for good, wherever it is; not accepted if it ended otherwise before.
 

@@ -93,6 +93,7 @@ for _, job in ipairs(fresh) do
   if job.key ~= '' then
     call('SET', idem_key(job), job.id .. ' ' .. job.fp, 'PX', math.floor(RESULT_TTL_S * 1000))
   end
+  event(job.id, 'queued')
   enqueue(job.id, job, false)
   total_cost = total_cost + tonumber(job.cost)
   top = math.max(top, tonumber(job.priority))
