@@ -86,7 +86,7 @@ def _events(http: httpx.Client, url: str, last: str | None = None) -> list[dict[
             if line and name:
                 fields[name] = value
             elif fields:
-                found.append({**json.loads(fields["data"]), "id": fields["id"], "event": fields["event"]})
+                found.append({**json.loads(fields["data"]), "id": fields.get("id", ""), "event": fields["event"]})
                 fields = {}
     return found
 
@@ -127,6 +127,35 @@ def test_a_client_that_goes_away_is_forgotten(http: httpx.Client, here: Served) 
     with http.stream("GET", job["events_url"]):
         wait_until(lambda: here.gateway.hub.followers == 1, what="the stream is open")
     wait_until(lambda: here.gateway.hub.followers == 0, what="the stream is closed")
+
+
+def test_a_queued_job_knows_its_position_and_when_it_may_be_done(
+    http: httpx.Client, here: Served, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synerdiff.api.following.QUEUE_NEWS_S", 0.02)
+    monkeypatch.setattr("synerdiff.api.outlook.FRESH_S", 0.0)
+    jobs = [http.post("/v1/jobs", json={"prompt": "hold", "steps": 10}).json() for _ in range(3)]
+    views = [http.get(job["url"]).json() for job in jobs]
+    assert [(view["position"], view["eta_s"]) for view in views] == [(0, None), (1, None), (2, None)]
+
+    pace = {"step_s": [1.0, 1.5], "decode_s": 3.0, "pixels": 128 * 128}
+    redis_client.hset(f"synerdiff:plan:{POOL}:p1", "pace", json.dumps(pace))
+    worker = FakeWorker(here.gateway.backend.ledger, here.gateway.backend.store)
+    worker.register()
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(_events, http, jobs[2]["events_url"])
+        wait_until(lambda: here.gateway.hub.followers == 1, what="the stream is open")
+        http.delete(jobs[0]["url"])
+        http.delete(jobs[1]["url"])
+        assert http.get(jobs[2]["url"]).json()["eta_s"] == 10 * 1.0 + 3.0
+        http.delete(jobs[2]["url"])
+        events = following.result(timeout=20)
+    assert [event["kind"] for event in events if event["kind"] != "queued"] == ["cancelled"]
+    assert events[0]["id"]
+    assert events[0]["data"]["position"] == "0"  # a worker has room for all three
+    assert float(events[0]["data"]["eta_s"]) >= 13.0
+    final = http.get(jobs[2]["url"]).json()
+    assert (final["position"], final["eta_s"]) == (None, None)
 
 
 def test_idempotency_keys(http: httpx.Client) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from synerdiff.api.estimate import Pace
 from synerdiff.dispatch import Hints, celery_app, queue_name
 from synerdiff.ledger import Ledger, WorkerReport
 from synerdiff.policy import plan_view, profile_document
@@ -67,6 +68,10 @@ def test_a_published_profile_is_planned_for(ledger: Ledger, make_scheduler: Call
     head = view_in_force(ledger)
     assert head["profile_id"] == PROFILE.profile_id
     assert head["reprofile"] == "0"
+    pace = Pace.of(head)
+    assert pace is not None
+    assert len(pace.step_s) == int(head["batch_cap"])
+    assert pace.pixels == PROFILE.width * PROFILE.height
 
 
 def test_the_version_moves_only_when_the_plan_does(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:

@@ -15,6 +15,7 @@ from synerdiff.api.context import Gateway
 from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Measured, Metrics
+from synerdiff.api.outlook import Outlook
 from synerdiff.api.schema import job_schema
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
@@ -52,7 +53,8 @@ def _gateway(settings: Settings) -> Gateway:
         view = ledger.get(job_id)
         return view is None or view.state.final
 
-    return Gateway(settings, backend, keys, EventHub(ledger.events_of, ledger.events, ended), Metrics())
+    hub = EventHub(ledger.events_of, ledger.events, ended)
+    return Gateway(settings, backend, keys, hub, Metrics(), Outlook(ledger, backend.catalogue.pool))
 
 
 @asynccontextmanager

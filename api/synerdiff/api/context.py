@@ -9,6 +9,7 @@ from fastapi import Request
 from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Metrics
+from synerdiff.api.outlook import Outlook
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
 
@@ -22,6 +23,7 @@ class Gateway:
     keys: Keys
     hub: EventHub
     metrics: Metrics
+    outlook: Outlook
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from synerdiff.api.body import json_object
 from synerdiff.api.context import Gateway, gateway_of
 from synerdiff.api.errors import InvalidRequest
+from synerdiff.api.following import sent
 from synerdiff.api.keys import Tenant
 from synerdiff.api.schema import JOB_BODY, JOB_ID, SUBMIT_ERRORS, errors_of
 from synerdiff.client.images import with_urls
@@ -38,6 +38,13 @@ class Accepted(BaseModel):
     created: bool
     url: str
     events_url: str
+
+
+class JobStatus(JobView):
+    """A job; an open one with how many start before it and in about how many seconds its images are done."""
+
+    position: int | None = None
+    eta_s: float | None = None
 
 
 def for_tenant(fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
@@ -78,13 +85,14 @@ async def submit(
     return Accepted(id=submission.id, state=state, created=submission.created, url=url, events_url=f"{url}/events")
 
 
-@router.get("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 503))
-def get(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobView:
+@router.get("/{job_id}", response_model=JobStatus, responses=errors_of(401, 404, 503))
+def get(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobStatus:
     """The job as it stands; finished images come with presigned URLs."""
     view = owned(gateway, job_id, tenant)
-    if not view.images:
-        return view
-    return with_urls(view, gateway.backend.store, gateway.settings.presign_expiry_s)
+    if view.images:
+        view = with_urls(view, gateway.backend.store, gateway.settings.presign_expiry_s)
+    expected = gateway.outlook.of(view)
+    return JobStatus(**dict(view), position=expected.position, eta_s=expected.eta_s)
 
 
 @router.delete("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 503))
@@ -112,8 +120,8 @@ async def events(
 ) -> EventSourceResponse:
     """Follow a job as server-sent events: ``event`` is the kind, ``data`` the event as JSON, to the job's end."""
     after = _after(last_event_id)
-    await run_in_threadpool(owned, gateway, job_id, tenant)
-    return EventSourceResponse(_sent(gateway, job_id, after), ping=HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
+    view = await run_in_threadpool(owned, gateway, job_id, tenant)
+    return EventSourceResponse(sent(gateway, view, after), ping=HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
 
 
 def _after(last_event_id: str | None) -> str:
@@ -123,8 +131,3 @@ def _after(last_event_id: str | None) -> str:
         message = "Last-Event-ID must be an id that this stream sent, such as 1700000000000-0"
         raise InvalidRequest([FieldError(field="Last-Event-ID", message=message)])
     return last_event_id
-
-
-async def _sent(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[ServerSentEvent]:
-    async for event in gateway.hub.follow(job_id, after):
-        yield ServerSentEvent(event.model_dump_json(), event=event.kind, id=event.id)

@@ -38,6 +38,13 @@ class Pilot:
             reprofile=self.drift.parted,
         )
 
+    def pace(self) -> dict[str, float | list[float]]:
+        """What estimates of waiting times need: slot times by images in the batch, a decode's, the images' pixels."""
+        ratings = self.steering.ratings
+        step_s = [round(float(ratings.cost.unet_of(active)), 6) for active in range(1, ratings.batch_cap + 1)]
+        pixels = self.profile.width * self.profile.height
+        return {"step_s": step_s, "decode_s": round(ratings.cost.decode_s, 6), "pixels": pixels}
+
 
 def fallback(capacity: int) -> PlanView:
     """The plan where no profile can be used: the built-in default, published like any other."""

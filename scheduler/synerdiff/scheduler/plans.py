@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 
@@ -37,14 +38,14 @@ class PlanWriter:
             capacity = max(1, *(report.capacity for report in group))
             pilot = self._pilots.get(key, group[0], capacity)
             view = fallback(capacity) if pilot is None else pilot.plan(counters, group, devices, elapsed_s)
-            self._publish(key, view, leader)
+            self._publish(key, view, leader, "" if pilot is None else json.dumps(pilot.pace()))
 
     def forget(self) -> None:
         """Read everything anew: another scheduler may have led meanwhile."""
         self._pilots.forget()
         self._written.clear()
 
-    def _publish(self, key: Key, view: PlanView, leader: LeaderToken) -> None:
+    def _publish(self, key: Key, view: PlanView, leader: LeaderToken, pace: str) -> None:
         before = self._written.get(key)
         if before is None:
             before = self._ledger.get_plan(*key) or {}
@@ -53,7 +54,7 @@ class PlanWriter:
         if any(before.get(name) != value for name, value in head.items()):
             versioned = replace(versioned, version=versioned.version + 1)
             head = plan_head(versioned)
-        stamped = head | {"made_at": f"{self._ledger.server_time():.3f}"}
+        stamped = head | {"made_at": f"{self._ledger.server_time():.3f}", "pace": pace}
         new_table = before.get("table_hash") != versioned.table_hash
         if self._put(key, stamped, table_document(view.table) if new_table else None, view, leader):
             self._written[key] = head
