@@ -20,14 +20,16 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-FAMILIES = ("sd1", "sd2", "sdxl", "lcm")
+FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "lcm-xl", "turbo")
+LARGE = ("sdxl", "lcm-xl", "turbo")
 _WIDTH = 32
 
 
 def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None = None, seed: int = 0) -> Path:
     """Save a random checkpoint of ``family`` under ``path`` (64x64 images, latents of 8x8) and return ``path``.
 
-    ``prediction`` defaults to what the family has: v-prediction for SD 2, epsilon for the others.
+    ``prediction`` defaults to what the family has: v-prediction for SD 2, epsilon for the others. ``lcm-xl`` and
+    ``turbo`` are SDXL with a guidance embedding, and with the scheduler of SDXL-Turbo.
     """
     torch.manual_seed(seed)
     prediction = prediction or ("v_prediction" if family == "sd2" else "epsilon")
@@ -41,23 +43,36 @@ def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None =
         "tokenizer": tokenizer,
         "text_encoder": CLIPTextModel(_text_config("gelu" if family == "sd2" else "quick_gelu")),
     }
-    if family == "sdxl":
+    if family in LARGE:
         encoder_2 = CLIPTextModelWithProjection(_text_config("gelu", projection=_WIDTH))
         pipeline = xl(text_encoder_2=encoder_2, tokenizer_2=tokenizer, **common)
     else:
         extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         pipeline = plain(**common, **extras)
     pipeline.save_pretrained(path, safe_serialization=True)
+    if family == "turbo":
+        _as_turbo(path)
     return path
+
+
+def _as_turbo(path: Path) -> None:
+    """Give a checkpoint the scheduler of SDXL-Turbo, which keeps what other schedulers read from its config."""
+    name = "EulerAncestralDiscreteScheduler"
+    for file, change in (
+        ("scheduler/scheduler_config.json", {"_class_name": name, "timestep_spacing": "trailing"}),
+        ("model_index.json", {"scheduler": ["diffusers", name]}),
+    ):
+        config = json.loads((path / file).read_text())
+        (path / file).write_text(json.dumps(config | change))
 
 
 def _unet(family: str) -> Any:
     options: dict[str, Any] = {"attention_head_dim": 2, "cross_attention_dim": _WIDTH}
     if family == "sd2":
         options["use_linear_projection"] = True
-    if family == "lcm":
+    if family.startswith("lcm"):
         options["time_cond_proj_dim"] = 64
-    if family == "sdxl":
+    if family in LARGE:
         options |= {
             "use_linear_projection": True,
             "cross_attention_dim": 2 * _WIDTH,
@@ -71,8 +86,10 @@ def _unet(family: str) -> Any:
         sample_size=8,
         block_out_channels=(32, 64),
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D") if family != "sdxl" else ("DownBlock2D", _CROSS_DOWN),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D") if family != "sdxl" else (_CROSS_UP, "UpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D")
+        if family not in LARGE
+        else ("DownBlock2D", _CROSS_DOWN),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D") if family not in LARGE else (_CROSS_UP, "UpBlock2D"),
         norm_num_groups=32,
         **options,
     )

@@ -34,6 +34,9 @@ RANDOM = (
     ("sdxl", "epsilon"),
     ("sdxl", "v_prediction"),
     ("lcm", "epsilon"),
+    ("lcm", "v_prediction"),
+    ("lcm-xl", "epsilon"),
+    ("turbo", "epsilon"),
 )
 CONFIG = EngineConfig(capacity=64, float_images=True)
 

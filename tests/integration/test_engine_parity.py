@@ -117,17 +117,31 @@ def test_a_seed_gives_one_image_whoever_is_beside_it(sampler: str) -> None:
         ("sdxl", "epsilon"),
         ("sdxl", "v_prediction"),
         ("lcm", "epsilon"),
+        ("lcm", "v_prediction"),
+        ("lcm-xl", "epsilon"),
+        ("turbo", "epsilon"),
     ],
 )
 def test_every_family_equals_its_pipeline(family: str, prediction: str) -> None:
     pair = random_pair(family, prediction)
-    assert pair.model.family == family
+    assert pair.model.family == {"lcm-xl": "lcm", "turbo": "sdxl"}.get(family, family)
     samplers = pair.model.entry.samplers
     requests = [request(sampler, sampler=sampler, seed=number) for number, sampler in enumerate(samplers)]
     for item in requests:
         difference = pair.difference([item])[item.job_id]
         assert difference <= (0.0 if item.sampler in BITWISE else ALONE), item.sampler
     assert max(pair.difference(requests).values()) <= MIXED
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_turbo_takes_few_steps_without_guidance(steps: int) -> None:
+    pair = random_pair("turbo", "epsilon")
+    requests = [
+        request(sampler, sampler=sampler, steps=steps, guidance_scale=0.0) for sampler in ("euler_a", "euler", "ddim")
+    ]
+    assert max(pair.difference(requests).values()) <= MIXED
+    for item in requests:
+        assert pair.difference([item])[item.job_id] <= ALONE
 
 
 def test_an_empty_and_a_given_negative_prompt_on_sdxl() -> None:

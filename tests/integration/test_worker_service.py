@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from synerdiff.cli.embedded import EmbeddedRedis, EmbeddedS3, S3Access
+from synerdiff.engine.model import shipped_path
 from synerdiff.protocol import JobState
 from synerdiff.protocol.errors import SynerDiffError, UnsafeBroker
 from synerdiff.settings import Settings
@@ -229,6 +231,23 @@ def test_a_worker_that_cannot_start_exits_with_2_and_a_sentence(stack: WorkerSta
     lines = [json.loads(line) for line in worker.log.splitlines()]
     assert next(line["reason"] for line in lines if line["event"] == "cannot start").startswith("bucket not-there")
     assert "Traceback" not in worker.log
+
+
+def test_a_worker_whose_checkpoint_is_damaged_says_why_and_never_registers(
+    redis_url: str, s3: S3Access, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(shipped_path(), tmp_path / "model"))
+    weights = model / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with WorkerStack(redis_url, s3, tmp_path, model="cut", fake=False) as stack:
+        [job_id] = stack.submit("cat")
+        worker = stack.launch(model_path=model)
+        assert worker.wait() == 2
+        lines = [json.loads(line) for line in worker.log.splitlines() if line.startswith("{")]
+        reason = next(line["reason"] for line in lines if line["event"] == "cannot start")
+        assert reason.startswith(f"{weights} is truncated or damaged")
+        assert stack.ledger.workers("cut") == []
+        assert (stack.view(job_id).state, stack.view(job_id).attempts) == (JobState.QUEUED, 0)
 
 
 def test_sigterm_while_the_model_loads_ends_the_worker(stack: WorkerStack) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from benchmarks.checkpoints import make_checkpoint
 from synerdiff.engine.checkpoint import inspect
 from synerdiff.engine.model import load_model, shipped_path
 from synerdiff.protocol.errors import ModelError
+from synerdiff.workers.engines import build
+from synerdiff.workers.messages import EngineSpec
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -65,6 +68,40 @@ def other_text_width(path: Path) -> None:
     change_json(path / "unet/config.json", cross_attention_dim=768)
 
 
+def other_latents(path: Path) -> None:
+    change_json(path / "vae/config.json", latent_channels=16)
+
+
+def learns_the_variance(path: Path) -> None:
+    change_json(path / "unet/config.json", out_channels=8)
+
+
+def words_for_numbers(path: Path) -> None:
+    change_json(path / "unet/config.json", in_channels="four")
+
+
+def other_vae(path: Path) -> None:
+    change_json(path / "vae/config.json", _class_name="AutoencoderTiny")
+
+
+def header_without_tensors(path: Path) -> None:
+    header = b'{"a": 7}'
+    (path / UNET).write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def shard_is_missing(path: Path) -> None:
+    (path / UNET).rename(path / "unet/part-1.safetensors")
+    weight_map = {"a": "part-1.safetensors", "b": "part-2.safetensors"}
+    index = path / "unet/diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+
+
+def one_old_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.mkdir()
+    (path / "v1-5-pruned.ckpt").write_bytes(b"PK")
+
+
 def predicts_samples(path: Path) -> None:
     change_json(path / "scheduler/scheduler_config.json", prediction_type="sample")
 
@@ -85,14 +122,24 @@ def broken_index(path: Path) -> None:
         (flux, "model_index.json", "FluxPipeline.*transformer"),
         (inpainting, "unet/config.json", "takes 9 latent channels.*inpainting"),
         (other_text_width, "unet/config.json", "expects text embeddings of 768.*make 128"),
+        (other_latents, "unet/config.json", "takes 4 latent channels.*makes 16: they do not fit"),
+        (learns_the_variance, "unet/config.json", "gives 8 latent channels.*takes 4"),
+        (words_for_numbers, "unet/config.json", "in_channels 'four'"),
+        (other_vae, "vae/config.json", "AutoencoderTiny.*AutoencoderKL"),
+        (header_without_tensors, "diffusion_pytorch_model.safetensors", "does not list tensors"),
+        (shard_is_missing, "part-2.safetensors", "is missing: a shard"),
+        (one_old_file, "v1-5-pruned.ckpt", "is a pickle"),
         (predicts_samples, "scheduler_config.json", "prediction_type sample"),
         (broken_index, "model_index.json", "cannot be read as JSON"),
     ],
 )
 def test_a_bad_checkpoint_is_refused(copied: Path, spoil: Callable[[Path], None], file: str, reason: str) -> None:
     spoil(copied)
-    with pytest.raises(ModelError, match=f"{file}.*{reason}"):
+    with pytest.raises(ModelError, match=f"{file}.*{reason}") as refused:
         inspect(copied)
+    with pytest.raises(ModelError) as at_start:
+        build(EngineSpec("m", str(copied), device="cpu"))  # what a worker runs before it registers
+    assert str(at_start.value) == str(refused.value)
 
 
 def test_weights_that_do_not_fit_their_config_are_refused(copied: Path) -> None:
@@ -107,6 +154,26 @@ def test_a_missing_tensor_is_not_made_up(copied: Path) -> None:
     save_file(tensors, copied / UNET)
     with pytest.raises(ModelError, match=r"unet.*conv_in\.weight"):
         load_model(copied, device="cpu")
+
+
+def test_text_encoders_that_do_not_fit_sdxl_are_refused(tmp_path: Path) -> None:
+    path = make_checkpoint(tmp_path / "xl", "sdxl")
+    change_json(path / "text_encoder_2/config.json", projection_dim=48)
+    with pytest.raises(ModelError, match=r"unet/config\.json expects 80 added values.*makes 48 and the sizes 48"):
+        inspect(path)
+
+
+def test_a_pickled_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"PK")
+    with pytest.raises(ModelError, match=r"model\.ckpt is a pickle"):
+        load_model(tmp_path / "model.ckpt", device="cpu")
+
+
+def test_other_weights_than_the_pinned_ones_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"tiny-emoji has the hash [0-9a-f]{64}, and model_hash asks for abc"):
+        load_model(None, device="cpu", expected_hash="abc")
+    pinned = inspect(shipped_path()).hash().upper()
+    assert load_model(None, device="cpu", expected_hash=pinned).model_hash == pinned.lower()
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:

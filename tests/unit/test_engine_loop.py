@@ -270,10 +270,23 @@ def test_a_request_the_model_cannot_do_fails_with_its_field(fields: dict[str, An
 
 
 def test_long_prompts_are_chunked_where_that_is_allowed() -> None:
-    engine = engine_with(long_prompts="chunk")
+    engine = engine_with(long_prompts="chunk", float_images=True)
     engine.admit(request("long", prompt="a " * 100))
     engine.admit(request("short"))
-    assert set(images(drain(engine))) == {("long", 0), ("short", 0)}
+    engine.admit(request("other-end", prompt="a " * 99 + "b"))
+    found = images(drain(engine))
+    assert {job_id: image.receipt.text_chunks for (job_id, _), image in found.items()} == {
+        "long": 2,
+        "short": 1,
+        "other-end": 2,
+    }
+    assert not np.array_equal(found["long", 0].pixels, found["other-end", 0].pixels)  # nothing is cut off
+
+
+def test_a_prompt_that_just_fits_is_not_chunked() -> None:
+    engine = engine_with(long_prompts="chunk")
+    engine.admit(request("full", prompt="a " * 75))
+    assert images(drain(engine))["full", 0].receipt.text_chunks == 1
 
 
 def test_slots_are_reported() -> None:

@@ -44,15 +44,6 @@ def examine() -> dict[str, Any]:
     }
 
 
-def examine_model(path: Path) -> dict[str, Any]:
-    """Load a checkpoint and describe it. Raises :class:`ModelError` with the reason when it cannot be served."""
-    from synerdiff.engine.model import load_model
-
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    model = load_model(str(path), device="cpu")
-    return {"model_path": str(path.resolve()), **model.entry.model_dump(mode="json")}
-
-
 def settings_table() -> list[dict[str, str]]:
     """Every setting's variable, value (secrets are not shown) and meaning."""
     settings = load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,16 +15,19 @@ EPILOG = """
   synerdiff doctor
   synerdiff doctor --json | jq .dependencies
   synerdiff doctor --settings
-  synerdiff doctor --model /models/stable-diffusion-v1-5      can this checkpoint be served?
+  synerdiff doctor --model /models/stable-diffusion-v1-5      can this checkpoint be served, and what applies to it?
+  synerdiff doctor --model org/name --revision COMMIT         the same of a hub id
 
-The exit code is 0 whatever is found: it reports, the services themselves refuse to start.
+The exit code is 0 whatever is found: it reports, the services themselves refuse to start. Only a checkpoint that
+cannot be served is an error, with the file and the reason.
 """
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
     settings: Annotated[bool, typer.Option("--settings", help="list every setting, its value and meaning")] = False,
-    model: Annotated[Path | None, typer.Option("--model", help="load this checkpoint and say what it is")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="say what this directory or hub id is")] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="pinned revision of a hub id")] = None,
 ) -> None:
     """Say which versions and devices are here, where the model is, and what can be reached (or why not)."""
     from synerdiff.cli import diagnosis
@@ -34,11 +36,27 @@ def doctor(
         rows = diagnosis.settings_table()
         _print_settings(rows, as_json)
         return
-    document = diagnosis.examine() if model is None else diagnosis.examine_model(model)
+    if model is not None:
+        _print_model(model, revision, as_json)
+        return
+    document = diagnosis.examine()
     if as_json:
         print_json(document)
     else:
         out.print(_table(document))
+
+
+def _print_model(model: str, revision: str | None, as_json: bool) -> None:
+    from synerdiff.cli.extras import require
+
+    require("worker")
+    from synerdiff.cli.model_report import examine_model, model_table
+
+    document = examine_model(model, revision)
+    if as_json:
+        print_json(document)
+    else:
+        out.print(model_table(document))
 
 
 def _print_settings(rows: list[dict[str, str]], as_json: bool) -> None:

@@ -59,7 +59,8 @@ class Receipt(BaseModel):
 
     ``rows_run`` and ``rows_skipped`` count UNet rows of all images; ``rows_per_call`` is the mean number of
     rows in the UNet calls the job took part in; ``skipped_steps[i]`` lists the denoising steps (from 0) at
-    which image ``i`` reused its guidance difference; ``request`` holds the fields that decide the pixels.
+    which image ``i`` reused its guidance difference; ``text_chunks`` is how many lengths of the text encoder the
+    prompts were encoded in (1: they fitted); ``request`` holds the fields that decide the pixels.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -76,6 +77,7 @@ class Receipt(BaseModel):
     rows_per_call: float = 0.0
     skipped_steps: list[list[int]] = Field(default_factory=list)
     chunks: int = 0
+    text_chunks: int = 1
     plan_version: int = 0
     worker: str = ""
     request: dict[str, str | int | float] = Field(default_factory=dict)

@@ -48,6 +48,13 @@ class Settings(BaseSettings):
     capacity: int = Field(default=16, ge=1, le=4096, description="jobs one worker holds at a time")
     max_rows: int = Field(default=0, ge=0, description="cap on UNet rows in a call; 0 chooses from the profile")
 
+    long_prompts: Literal["refuse", "chunk"] = Field(
+        default="refuse", description="prompts over the text encoder's length: refused, or encoded in chunks of it"
+    )
+    model_hash: str | None = Field(
+        default=None, description="SHA-256 its weights must have (`synerdiff doctor --model` prints it); empty: any"
+    )
+
     worker_name: str | None = Field(default=None, description="empty: host name and process id")
     lease_s: float = Field(default=10.0, ge=1.0, description="how long a claim holds without progress being reported")
     grace_s: float = Field(default=30.0, ge=0.0, description="how long a stopping worker may go on finishing jobs")

@@ -45,9 +45,11 @@ def load_component(checkpoint: Checkpoint, part: str, device: torch.device, dtyp
     return result
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load a CLIP tokenizer. Raises :class:`ModelError`."""
+def load_tokenizer(folder: Path, positions: int) -> Any:
+    """Load a CLIP tokenizer whose texts fit the encoder's ``positions``. Raises :class:`ModelError`."""
     try:
-        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:
         raise ModelError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)  # some checkpoints leave it out
+    return tokenizer

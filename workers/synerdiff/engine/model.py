@@ -15,9 +15,8 @@ from synerdiff.engine.calibration import Calibration, default_calibration, load_
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
 from synerdiff.engine.schedule import Tables
-from synerdiff.protocol import ModelEntry, pool_of
+from synerdiff.protocol import ModelEntry
 from synerdiff.protocol.errors import ModelError
-from synerdiff.protocol.job import SAMPLERS
 
 SHIPPED_NAME = "tiny-emoji"
 
@@ -79,40 +78,14 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def _family(checkpoint: Checkpoint) -> str:
-    if checkpoint.configs["unet"].get("time_cond_proj_dim") is not None:
-        return "lcm"
-    if checkpoint.kind == "sdxl":
-        return "sdxl"
-    return "sd2" if checkpoint.configs["unet"].get("use_linear_projection") else "sd1"
-
-
 def _schedule_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The scheduler config with the changes that ``StableDiffusionPipeline`` makes to it without a word."""
     config = checkpoint.configs["scheduler"]
     return config if checkpoint.kind == "sdxl" else {**config, "steps_offset": 1, "clip_sample": False}
 
 
-def _entry(checkpoint: Checkpoint, name: str, family: str, model_hash: str) -> ModelEntry:
-    unet, vae = checkpoint.configs["unet"], checkpoint.configs["vae"]
-    multiple = 2 ** (len(vae.get("block_out_channels", [0])) - 1)
-    sample_size = unet.get("sample_size") or 64
-    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
-    return ModelEntry(
-        name=name,
-        pool=pool_of(name),
-        family=family,
-        default_width=width * multiple,
-        default_height=height * multiple,
-        latent_multiple=multiple,
-        samplers=("lcm",) if family == "lcm" else SAMPLERS,
-        guidance=family != "lcm",
-        model_hash=model_hash,
-    )
-
-
-def _resolve(path: str | Path | None, revision: str | None) -> Path:
-    """A local directory, the shipped model, or a hub repository at a pinned revision."""
+def resolve(path: str | Path | None, revision: str | None) -> Path:
+    """A local directory, the shipped model, or a hub repository at a pinned revision. Raises :class:`ModelError`."""
     if path is None:
         return shipped_path()
     local = Path(path).expanduser()
@@ -136,32 +109,39 @@ def load_model(
     device: str = "auto",
     revision: str | None = None,
     threads: int = 0,
+    expected_hash: str | None = None,
 ) -> LoadedModel:
     """Load a checkpoint: a local directory, a hub id with its pinned ``revision``, or None for the shipped one.
 
     Everything is float32 on the CPU and float16 on CUDA, where the VAE stays in float32 if its config asks
-    for that. ``threads`` > 0 sets torch's threads for the calling thread. Raises :class:`ModelError` with a
-    sentence that names the file and what is wrong with it.
+    for that. ``expected_hash`` refuses weights that have another hash. ``threads`` > 0 sets torch's threads for the
+    calling thread. Raises :class:`ModelError` with a sentence that names the file and what is wrong with it.
     """
     target = choose_device(device)
     if threads > 0:
         torch.set_num_threads(threads)
-    checkpoint = inspect(_resolve(path, revision))
+    checkpoint = inspect(resolve(path, revision))
     dtype = torch.float16 if target.type == "cuda" else torch.float32
     vae_dtype = torch.float32 if checkpoint.configs["vae"].get("force_upcast") else dtype
     encoders = [part for part in ("text_encoder", "text_encoder_2") if part in checkpoint.configs]
-    family, model_hash = _family(checkpoint), checkpoint.hash()
+    model_hash = checkpoint.hash()
+    if expected_hash and model_hash != expected_hash.lower():
+        raise ModelError(f"{checkpoint.path} has the hash {model_hash}, and model_hash asks for {expected_hash}")
     return LoadedModel(
         name=name,
-        family=family,
+        family=checkpoint.family,
         unet=load_component(checkpoint, "unet", target, dtype),
         vae=load_component(checkpoint, "vae", target, vae_dtype),
         text_encoders=tuple(load_component(checkpoint, part, target, dtype) for part in encoders),
         tokenizers=tuple(
-            load_tokenizer(checkpoint.path / part.replace("text_encoder", "tokenizer")) for part in encoders
+            load_tokenizer(
+                checkpoint.path / part.replace("text_encoder", "tokenizer"),
+                checkpoint.configs[part].get("max_position_embeddings", 77),
+            )
+            for part in encoders
         ),
         tables=Tables(_schedule_config(checkpoint)),
-        entry=_entry(checkpoint, name, family, model_hash),
+        entry=checkpoint.entry(name, model_hash),
         model_hash=model_hash,
         device=target,
         dtype=dtype,

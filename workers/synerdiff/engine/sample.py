@@ -81,6 +81,7 @@ class Sample:
             skipped_steps=skipped,
             chunks=chunks,
             plan_version=plan_version,
+            text_chunks=self.shape.chunks,
         )
 
 

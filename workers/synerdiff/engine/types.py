@@ -51,7 +51,8 @@ class ImageReceipt:
 
     ``rows_run`` and ``rows_skipped`` count its own UNet rows, ``rows_per_call`` is the mean number of rows in
     the UNet calls it took part in, ``skipped_steps`` lists the steps (from 0) that skipped the unconditional
-    pass, ``chunks`` counts the pieces its decode was cut into.
+    pass, ``chunks`` counts the pieces its decode was cut into, ``text_chunks`` the text encoder's lengths that its
+    prompts took.
     """
 
     rows_run: int
@@ -60,6 +61,7 @@ class ImageReceipt:
     skipped_steps: tuple[int, ...]
     chunks: int
     plan_version: int
+    text_chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

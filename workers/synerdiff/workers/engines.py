@@ -78,9 +78,16 @@ def warm_up(engine: Engine, model: LoadedModel) -> None:
 def build(spec: EngineSpec) -> ServedEngine:
     """Load the model and make sure that it works. Raises :class:`ModelError` with the reason."""
     model = load_model(
-        spec.model_path, name=spec.model, device=spec.device, revision=spec.model_revision, threads=spec.threads
+        spec.model_path,
+        name=spec.model,
+        device=spec.device,
+        revision=spec.model_revision,
+        threads=spec.threads,
+        expected_hash=spec.model_hash,
     )
-    config = EngineConfig(capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor)
+    config = EngineConfig(
+        capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor, long_prompts=spec.long_prompts
+    )
     engine = Engine(model, config)
     warm_up(engine, model)
     ready = Ready(model.entry, device_name(model), profile_id(model), _versions())

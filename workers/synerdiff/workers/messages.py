@@ -21,6 +21,8 @@ class EngineSpec:
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
     capacity: int = 16
     max_rows: int = 0
+    long_prompts: Literal["refuse", "chunk"] = "refuse"
+    model_hash: str | None = None
     factory: str = "synerdiff.workers.engines:build"
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "console"

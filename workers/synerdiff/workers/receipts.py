@@ -48,6 +48,7 @@ def image_receipt(job: Job, image: ImageReady, maker: Maker) -> Receipt:
         rows_per_call=made.rows_per_call,
         skipped_steps=[list(made.skipped_steps)],
         chunks=made.chunks,
+        text_chunks=made.text_chunks,
         plan_version=made.plan_version,
         worker=maker.worker,
         request=request,

@@ -43,6 +43,8 @@ def engine_spec(settings: Settings) -> EngineSpec:
         executor=settings.executor,
         capacity=settings.capacity,
         max_rows=settings.max_rows,
+        long_prompts=settings.long_prompts,
+        model_hash=settings.model_hash,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
