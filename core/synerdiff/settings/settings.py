@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     flower_port: int = Field(default=5555, ge=0, le=65_535)
     flower_basic_auth: SecretStr | None = Field(default=None, description="user:password for Flower")
 
+    metrics_host: str = Field(default="127.0.0.1", description="where worker and scheduler serve health and metrics")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="their /healthz, /readyz and /metrics; 0: not served"
+    )
+
     cache_dir: str = Field(default="~/.cache/synerdiff", description="profiles and downloaded weights")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "console"

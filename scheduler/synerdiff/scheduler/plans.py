@@ -40,6 +40,11 @@ class PlanWriter:
             view = fallback(capacity) if pilot is None else pilot.plan(counters, group, devices, elapsed_s)
             self._publish(key, view, leader, "" if pilot is None else json.dumps(pilot.pace()))
 
+    @property
+    def heads(self) -> dict[Key, dict[str, str]]:
+        """The plans that this writer put in force, by pool and profile."""
+        return dict(self._written)
+
     def forget(self) -> None:
         """Read everything anew: another scheduler may have led meanwhile."""
         self._pilots.forget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synerdiff.dispatch import Hints
-from synerdiff.ledger import Ledger
+from synerdiff.ledger import Ledger, Reaped
 from synerdiff.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -11,8 +11,11 @@ log = get_logger(__name__)
 HINTS_A_TICK = 2000
 
 
-def reconcile(ledger: Ledger, hints: Hints, pool: str) -> int:
-    """Reap one pool and send the hints that are due; returns how many were sent. Raises :class:`LedgerUnavailable`."""
+def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int]:
+    """Reap one pool and send the hints that are due; returns what was reaped and how many were sent.
+
+    Raises :class:`LedgerUnavailable`.
+    """
     reaped = ledger.reap(pool)
     for what in ("requeued", "quarantined", "dead", "expired", "workers"):
         found: tuple[str, ...] = getattr(reaped, what)
@@ -21,4 +24,4 @@ def reconcile(ledger: Ledger, hints: Hints, pool: str) -> int:
     if reaped.grace:
         log.warning("nobody reaped for a while: every lease is prolonged once", pool=pool)
     due = (*reaped.released, *ledger.due_hints(pool, HINTS_A_TICK))
-    return len(due) - len(hints.send(pool, due))
+    return reaped, len(due) - len(hints.send(pool, due))

@@ -14,11 +14,13 @@ from synerdiff.dispatch import Hints, celery_app
 from synerdiff.ledger import Ledger, LedgerConfig
 from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.scheduler.leader import Leadership
+from synerdiff.scheduler.metrics import SchedulerMetrics
 from synerdiff.scheduler.plans import PlanWriter
 from synerdiff.scheduler.reconcile import reconcile
 from synerdiff.scheduler.submissions import Submissions
 from synerdiff.settings import Settings
 from synerdiff.telemetry import configure_logging, get_logger
+from synerdiff.telemetry.exposition import Exposition
 
 log = get_logger(__name__)
 
@@ -30,9 +32,15 @@ class Scheduler:
     """What one tick does, and what is kept between ticks."""
 
     def __init__(
-        self, ledger: Ledger, hints: Hints, tick_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: Ledger,
+        hints: Hints,
+        tick_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: SchedulerMetrics | None = None,
     ) -> None:
         self._ledger = ledger
+        self.metrics = metrics or SchedulerMetrics(ledger, tick_s)
         self._hints = hints
         self._leadership = Leadership(ledger, tick_s)
         self._plans = PlanWriter(ledger)
@@ -54,8 +62,10 @@ class Scheduler:
         elapsed_s = self._tick_s if self._led_at is None else now - self._led_at
         self._led_at = now
         for pool in self._ledger.pools():
-            reconcile(self._ledger, self._hints, pool)
+            self.metrics.reconciled(pool, *reconcile(self._ledger, self._hints, pool))
             self._plans.write(pool, self._ledger.load(pool), leader, elapsed_s)
+        for key, head in self._plans.heads.items():
+            self.metrics.planned(*key, head)
         return True
 
 
@@ -76,9 +86,13 @@ class Service:
 
     def _tick(self) -> float:
         """One tick; returns the seconds from its start to the next."""
+        began = time.monotonic()
+        metrics = self._scheduler.metrics
         try:
-            self._scheduler.tick()
+            leads = self._scheduler.tick()
+            metrics.ticked(time.monotonic() - began, leads=leads)
         except LedgerUnavailable as error:
+            metrics.missed(error.message)
             if not self._failures:
                 log.error("the scheduler waits for Redis", reason=error.message)
             self._failures += 1
@@ -105,6 +119,9 @@ def run_scheduler(settings: Settings) -> int:
     try:
         ledger = Ledger.connect(settings.redis_url, ledger_config(settings))
         ledger.check_server(settings.allow_unsafe_redis)
+        metrics = SchedulerMetrics(ledger, settings.tick_s)
+        exposition = Exposition(lambda: metrics.registry, live=metrics.live, ready=metrics.ready)
+        exposition.start(settings.metrics_host, settings.metrics_port)
     except SynerDiffError as error:
         log.error("the scheduler cannot start", reason=error.message)
         return 2
@@ -113,7 +130,8 @@ def run_scheduler(settings: Settings) -> int:
     hints = Hints(celery_app(settings.redis_url))
     thread = _submissions(settings, ledger, hints, stop)
     log.info("scheduler started", tick_s=settings.tick_s)
-    Service(Scheduler(ledger, hints, settings.tick_s), settings.tick_s, stop).run()
+    Service(Scheduler(ledger, hints, settings.tick_s, metrics=metrics), settings.tick_s, stop).run()
+    exposition.stop()
     thread.join(STOP_S)
     hints.close()
     ledger.close()

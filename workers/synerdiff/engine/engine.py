@@ -43,12 +43,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a slot did: rows of the UNet call, decode chunks, their times, and the members that had no memory."""
+    """What a slot did: rows of the UNet call, decode chunks, their times, the members that had no memory, the rows
+    that were skipped, and how often the call was cut."""
 
     rows: int
     chunks: int
     times: SlotTimes | None
     unfit: frozenset[int]
+    skipped: int = 0
+    splits: int = 0
 
 
 class Engine:
@@ -180,14 +183,15 @@ class Engine:
     # Run
 
     def _run_slot(self, slot: Slot) -> Ran:
-        group = slot.group
+        group, splits = slot.group, self._limits.splits
         call = None if group is None else partial(self._step_group, group, slot.skipping)
         outcome = self._executor.run(call, slot.decodes)
         if outcome.unet_error is not None and group is not None and is_out_of_memory(outcome.unet_error):
             return Ran(0, sum(outcome.chunks), outcome.times, frozenset(range(len(group.samples))))
         outcome.check()
         rows, unfit = outcome.unet or (0, frozenset())
-        return Ran(rows, sum(outcome.chunks), outcome.times, unfit)
+        skipped = len(slot.skipping) if group is not None else 0
+        return Ran(rows, sum(outcome.chunks), outcome.times, unfit, skipped, self._limits.splits - splits)
 
     def _step_group(self, group: Group, skipping: frozenset[int]) -> tuple[int, frozenset[int]]:
         """One denoising step of every sample of the group; returns rows run and the members without memory."""
@@ -275,6 +279,8 @@ class Engine:
             waiting=self.decoding,
             unet_s=0.0 if times is None else times.unet_s,
             vae_s=0.0 if times is None else times.vae_s,
+            skipped=ran.skipped,
+            splits=ran.splits,
         )
 
 

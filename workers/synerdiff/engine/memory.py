@@ -27,8 +27,12 @@ def release_cached() -> None:
 
 @dataclass(slots=True)
 class RowLimits:
-    """The number of rows known to be too many, by shape; a call is cut below it from the start."""
+    """The number of rows known to be too many, by shape; a call is cut below it from the start.
 
+    ``splits`` counts the calls that failed and were cut.
+    """
+
+    splits: int = 0
     _limits: dict[object, int] = field(default_factory=dict)
 
     def limit(self, shape: object) -> int | None:
@@ -37,6 +41,7 @@ class RowLimits:
 
     def failed(self, shape: object, rows: int) -> None:
         """Remember that ``rows`` at once did not fit."""
+        self.splits += 1
         self._limits[shape] = max(1, min(rows // 2, self._limits.get(shape, rows)))
 
 

@@ -106,7 +106,8 @@ class SlotReport:
     """One slot as it was planned and as it went, times in seconds.
 
     ``active`` samples are being denoised and ``waiting`` images are still to be decoded after the slot.
-    ``predicted_s`` is 0 where the plan has no profile.
+    ``predicted_s`` is 0 where the plan has no profile. ``skipped`` unconditional rows were left out, and the call
+    was cut in two ``splits`` times because it did not fit in memory.
     """
 
     predicted_s: float
@@ -117,6 +118,8 @@ class SlotReport:
     waiting: int
     unet_s: float
     vae_s: float
+    skipped: int = 0
+    splits: int = 0
 
 
 Event = Admitted | Stepped | ImageReady | JobFailed | SlotReport

@@ -11,6 +11,7 @@ from synerdiff.engine.types import Event, Request, SlotReport
 from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.telemetry import get_logger
 from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Ready, SetPlan, Slot
+from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.process import EngineProcess
 from synerdiff.workers.router import Router
 from synerdiff.workers.runs import Phase, Run
@@ -48,11 +49,13 @@ class Bridge:
         *,
         on_change: Callable[[bool], None],
         on_failing: Callable[[str], None],
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._spec = spec
         self._config = config
         self._on_change = on_change
         self._on_failing = on_failing
+        self._metrics = metrics or WorkerMetrics()
         self._router = Router(config.news_s)
         self._strikes = Strikes()
         self._process: EngineProcess | None = None
@@ -211,6 +214,7 @@ class Bridge:
         return now
 
     def _take(self, event: Event) -> None:
+        self._metrics.take(event)
         if isinstance(event, SlotReport):
             self.slot = {name: float(value) for name, value in asdict(event).items()}
             self._slow_slot_s = max(self._slow_slot_s * FORGET_SLOW, event.measured_s)
@@ -220,6 +224,7 @@ class Bridge:
     def _mourn(self, reason: str) -> None:
         self._lost_because = reason
         self._on_change(False)
+        self._metrics.engine_lost()
         runs = self._router.lose_all(reason)
         log.error("engine lost", reason=reason, jobs=len(runs))
         self._strikes.add([run.id for run in runs if run.alone])

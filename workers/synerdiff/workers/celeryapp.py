@@ -17,7 +17,7 @@ from synerdiff.workers.broker import VETTED
 from synerdiff.workers.identity import incarnation
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.runner import Outcome
-from synerdiff.workers.step import EngineStep, Host
+from synerdiff.workers.step import Consuming, EngineStep, Host
 from synerdiff.workers.worker import engine_spec
 
 log = get_logger(__name__)
@@ -49,6 +49,7 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
     )
     _register_task(app, host)
     app.steps["worker"].add(EngineStep.of(host))
+    app.steps["consumer"].add(Consuming.of(host))
     signals.setup_logging.connect(_Logging(settings), weak=False, dispatch_uid="synerdiff.logging")
     signals.celeryd_init.connect(_NodeName(name), weak=False, dispatch_uid="synerdiff.node")
     return app

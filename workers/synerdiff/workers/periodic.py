@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from synerdiff.protocol.errors import SynerDiffError
@@ -19,12 +20,18 @@ class Periodic:
     """
 
     def __init__(self, name: str, interval_s: float, action: Callable[[], None]) -> None:
-        self._name = name
+        self.name = name
         self._interval_s = interval_s
         self._action = action
         self._stopping = threading.Event()
         self._failing = False
+        self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the thread last came round, whether or not its action worked."""
+        return time.monotonic() - self._turned_at
 
     def start(self) -> None:
         """Begin; the first call comes at once."""
@@ -38,6 +45,7 @@ class Periodic:
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
+            self._turned_at = time.monotonic()
             self._call()
             self._stopping.wait(self._interval_s)
 
@@ -48,14 +56,14 @@ class Periodic:
             self._note(error.message)
         except Exception as error:
             # This thread renews leases or says that the worker lives: it must not end by a surprise.
-            log.exception("periodic action failed", action=self._name)
+            log.exception("periodic action failed", action=self.name)
             self._note(type(error).__name__)
         else:
             if self._failing:
-                log.info("works again", action=self._name)
+                log.info("works again", action=self.name)
             self._failing = False
 
     def _note(self, reason: str) -> None:
         if not self._failing:
-            log.warning("does not work for now", action=self._name, reason=reason)
+            log.warning("does not work for now", action=self.name, reason=reason)
         self._failing = True

@@ -16,6 +16,7 @@ from synerdiff.telemetry import get_logger, job_context
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
+from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.persist import persist
 from synerdiff.workers.receipts import job_receipt, job_timings
 from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Moved, Revoked, Run, Saved
@@ -80,6 +81,7 @@ class Runner:
         leases: Leases,
         gate: Gate,
         send_hints: HintSender,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._serving = serving
         self._ledger = ledger
@@ -88,6 +90,7 @@ class Runner:
         self._leases = leases
         self._gate = gate
         self._send_hints = send_hints
+        self._metrics = metrics or WorkerMetrics()
         self.abandoned = threading.Event()
 
     def follow(self, job_id: str, notify: Notify) -> Outcome:
@@ -104,6 +107,7 @@ class Runner:
             )
             with self._leases.holding(run):
                 outcome = self._see_through(run, notify)
+            self._metrics.left(self._serving.entry.pool, outcome.state)
             log.info("job left", state=outcome.state, reason=outcome.reason, attempts=claim.attempts)
             return outcome
 
@@ -202,7 +206,10 @@ class Runner:
         ended = self._end(lambda: self._ledger.finish(run.id, run.token, result), "finish")
         if ended is None:
             return Outcome("handed_back", "the ledger cannot be reached")
-        return Outcome("succeeded", images=len(images)) if ended.accepted else Outcome("lost", str(ended.state or ""))
+        if not ended.accepted:
+            return Outcome("lost", str(ended.state or ""))
+        self._metrics.finished(result.timings, len(images))
+        return Outcome("succeeded", images=len(images))
 
     def _fail(self, run: Run, error: ErrorInfo) -> Outcome:
         ended = self._end(lambda: self._ledger.fail(run.id, run.token, error), "fail")

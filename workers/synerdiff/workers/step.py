@@ -10,10 +10,12 @@ from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
+from prometheus_client import CollectorRegistry
 
 from synerdiff.protocol.errors import SynerDiffError
 from synerdiff.settings import Settings
 from synerdiff.telemetry import get_logger
+from synerdiff.telemetry.exposition import OK, Exposition, registry_of
 from synerdiff.workers.broker import on_malformed
 from synerdiff.workers.deadletters import DeadLetters
 from synerdiff.workers.messages import EngineSpec
@@ -33,9 +35,26 @@ class Host:
     def __init__(self, settings: Settings, name: str, spec: EngineSpec, send_hints: HintSender) -> None:
         self.name = name
         self.worker: GpuWorker | None = None
+        self.consuming = False
         self._settings = settings
         self._spec = spec
         self._send_hints = send_hints
+
+    def expose(self) -> None:
+        """Serve health and metrics, from before the model is loaded. Raises :class:`SettingsError`."""
+        exposition = Exposition(self._metrics, live=self._live, ready=self._ready)
+        exposition.start(self._settings.metrics_host, self._settings.metrics_port)
+
+    def _metrics(self) -> CollectorRegistry:
+        return registry_of() if self.worker is None else self.worker.metrics.registry
+
+    def _live(self) -> dict[str, str]:
+        return {} if self.worker is None else self.worker.live()
+
+    def _ready(self) -> dict[str, str]:
+        if self.worker is None:
+            return {"engine": "the model is being loaded"}
+        return {**self.worker.ready(), "consumer": OK if self.consuming else "Celery has no connection to its broker"}
 
     def launch(self, capacity: int) -> None:
         """Launch it (see :meth:`GpuWorker.launch`)."""
@@ -75,6 +94,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Launch; a sentence and an exit code if something is missing."""
         Departure(self.host).install()
         try:
+            self.host.expose()
             self.host.launch(parent.concurrency)
         except SynerDiffError as error:
             log.critical("cannot start", reason=error.message, code=error.code)
@@ -89,6 +109,28 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
             _flush(dispatcher.flush)
 
     terminate = stop
+
+
+class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Notes whether Celery consumes: it stops and starts its consumer's steps around a lost broker."""
+
+    requires = ("celery.worker.consumer:Tasks",)
+    host: Host
+
+    @classmethod
+    def of(cls, host: Host) -> type[Consuming]:
+        """A step for this host."""
+        return type("Consuming", (cls,), {"host": host})
+
+    def start(self, _: Any) -> None:
+        """The queue is being read."""
+        self.host.consuming = True
+
+    def stop(self, _: Any) -> None:
+        """It is not."""
+        self.host.consuming = False
+
+    shutdown = stop
 
 
 def _flush(flush: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from synerdiff.protocol.errors import SynerDiffError
 from synerdiff.storage import Stored, content_type, encode_image, image_key
 from synerdiff.telemetry import get_logger
 from synerdiff.workers.backoff import pauses
+from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.receipts import Maker, image_receipt
 from synerdiff.workers.runs import Failed, Run, Saved
 
@@ -34,12 +35,20 @@ class Uploads:
     """
 
     def __init__(
-        self, store: ImageStore, prefix: str, *, threads: int, limit_bytes: int, on_room: Callable[[], None]
+        self,
+        store: ImageStore,
+        prefix: str,
+        *,
+        threads: int,
+        limit_bytes: int,
+        on_room: Callable[[], None],
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
         self._prefix = prefix
         self._limit_bytes = limit_bytes
         self._on_room = on_room
+        self._metrics = metrics or WorkerMetrics()
         self._waiting: SimpleQueue[tuple[Run, ImageReady, float] | None] = SimpleQueue()
         # Daemons: a request that hangs must not hold up the end of the process.
         self._threads = [threading.Thread(target=self._work, name=f"upload-{n}", daemon=True) for n in range(threads)]
@@ -53,6 +62,11 @@ class Uploads:
     def has_room(self) -> bool:
         """Whether another job may be claimed."""
         return self._waiting_bytes < self._limit_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Pixels that are not stored yet."""
+        return self._waiting_bytes
 
     def submit(self, run: Run, image: ImageReady) -> None:
         """Store an image; the run hears of it as :class:`Saved`, or :class:`Failed` if it cannot be encoded."""
@@ -94,9 +108,13 @@ class Uploads:
             if run.over.is_set():
                 return None
             run.moved()
+            began = time.monotonic()
             try:
-                return self._store.put_image(key, data, content_type(run.job.format))
+                stored = self._store.put_image(key, data, content_type(run.job.format))
+                self._metrics.stored(time.monotonic() - began, adopted=stored.adopted)
+                return stored
             except SynerDiffError as error:
+                self._metrics.store_refused(again=error.retryable)
                 if not error.retryable:
                     raise
                 log.warning("image not stored yet", job_id=run.id, image=image.index, reason=error.message)

@@ -14,10 +14,12 @@ from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.settings import Settings
 from synerdiff.storage import Store, StoreConfig
 from synerdiff.telemetry import get_logger
+from synerdiff.telemetry.exposition import OK
 from synerdiff.workers.bridge import Bridge, BridgeConfig
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.periodic import Periodic
 from synerdiff.workers.plans import PlanFollower
 from synerdiff.workers.receipts import Maker
@@ -29,6 +31,7 @@ log = get_logger(__name__)
 
 State = Literal["ready", "draining", "failing"]
 BEAT_S = 1.0
+STUCK_S = 120.0  # above what a call to a Redis that does not answer may take
 RETURN_S = 5.0  # what handing back takes at most while the ledger answers
 
 
@@ -79,14 +82,20 @@ class GpuWorker:
         self.pool = pool_of(settings.model)
         self.ledger = ledger
         self.gate = Gate(lambda: self._uploads.has_room)
+        self.metrics = WorkerMetrics()
         self._capacity = capacity
         self._settings = settings
         self._state: State = "ready"
         self._send_hints = send_hints
         self._on_failing = on_failing
         self._started_at = time.time()
+        self._heard_at: float | None = None
         self._bridge = Bridge(
-            spec, BridgeConfig(hang_s=settings.hang_s), on_change=self.gate.engine, on_failing=self._fail
+            spec,
+            BridgeConfig(hang_s=settings.hang_s),
+            on_change=self.gate.engine,
+            on_failing=self._fail,
+            metrics=self.metrics,
         )
         self._uploads = Uploads(
             store,
@@ -94,6 +103,7 @@ class GpuWorker:
             threads=settings.upload_threads,
             limit_bytes=settings.upload_queue_bytes,
             on_room=self.gate.poke,
+            metrics=self.metrics,
         )
         self._leases = Leases(ledger, self._bridge, worker=name, lease_s=settings.lease_s)
         self._plans: PlanFollower | None = None
@@ -148,8 +158,16 @@ class GpuWorker:
             leases=self._leases,
             gate=self.gate,
             send_hints=self._send_hints,
+            metrics=self.metrics,
         )
-        self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id)
+        plans = self._plans = PlanFollower(
+            self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id, metrics=self.metrics
+        )
+        self.metrics.follow(
+            plan_age=lambda: plans.age_s,
+            held=lambda: float(len(self._leases)),
+            queued=lambda: float(self._uploads.waiting_bytes),
+        )
         self.ledger.put_model(ready.entry)
         self._begin("leases", self._settings.lease_s / 4, self._leases.renew)
         self._begin("plans", BEAT_S, self._plans.refresh)
@@ -213,6 +231,8 @@ class GpuWorker:
 
     def _beat(self) -> None:
         self._send_hints(self.ledger.heartbeat(self.report(), self._settings.worker_ttl_s))
+        self._heard_at = time.monotonic()
+        self.metrics.beat()
 
     def _say_state(self) -> None:
         try:
@@ -226,6 +246,20 @@ class GpuWorker:
         self.gate.close()
         self._say_state()
         self._on_failing()
+
+    def live(self) -> dict[str, str]:
+        """Whether the threads that keep this worker's word still turn; each ``ok`` or why not."""
+        silent = {each.name: each.silence_s for each in self._periodic}
+        return {name: OK if age_s < STUCK_S else f"silent for {age_s:.0f} s" for name, age_s in silent.items()}
+
+    def ready(self) -> dict[str, str]:
+        """Whether this worker takes jobs: model loaded, heard by the ledger, not leaving; each ``ok`` or why not."""
+        heard = self._heard_at is not None and time.monotonic() - self._heard_at < self._settings.worker_ttl_s
+        return {
+            "engine": OK if self._bridge.pid is not None else "the engine is being started",
+            "ledger": OK if heard else "the last heartbeat is too old",
+            "state": OK if self._state == "ready" and not self.gate.closed else "the worker is leaving",
+        }
 
     def report(self) -> WorkerReport:
         """What this worker says of itself."""
