@@ -7,6 +7,7 @@ import math
 import pytest
 
 from synerdiff.engine.types import SlotReport
+from synerdiff.ledger import WorkerReport
 from synerdiff.workers.metrics import WorkerMetrics, kind_of
 
 
@@ -39,11 +40,12 @@ def test_rows_slots_and_times_add_up() -> None:
 
 def test_a_plan_without_threshold_has_no_theta() -> None:
     metrics = WorkerMetrics()
-    metrics.plan("scheduler", version=3, theta=0.95)
+    metrics.plan(WorkerReport(name="w", pool="m", capacity=1, plan_source="planned", plan_theta="0.95"))
     assert value(metrics, "synerdiff_theta_ratio") == 0.95
-    metrics.plan("scheduler", version=4, theta=None)
+    assert value(metrics, "synerdiff_plan_source", source="planned") == 1
+    metrics.plan(WorkerReport(name="w", pool="m", capacity=1, plan_source="default", plan_theta="auto"))
     assert math.isnan(value(metrics, "synerdiff_theta_ratio") or 0.0)
-    assert value(metrics, "synerdiff_plan_source", source="default") == 0
+    assert value(metrics, "synerdiff_plan_source", source="planned") == 0
 
 
 def test_a_job_that_goes_back_is_a_rerun() -> None:

@@ -23,7 +23,8 @@ class WorkerOperations(Operations):
         It counts as alive for ``ttl_s`` seconds. One that is not ``ready`` adds no capacity.
         """
         capacity = report.capacity if report.state == "ready" else 0
-        fields = report.model_dump(mode="json", exclude={"seen_at", "slot"}) | {"slot": json.dumps(report.slot)}
+        fields = report.model_dump(mode="json", exclude={"seen_at", "slot", "slots"})
+        fields |= {"slot": json.dumps(report.slot), "slots": json.dumps(report.slots)}
         flat: list[Argument] = [item for pair in fields.items() for item in pair]
         return tuple(self.scripts.run("heartbeat", report.name, report.pool, ttl_s, capacity, *flat))
 
@@ -108,5 +109,9 @@ def _event_arguments(event: JobEvent) -> tuple[Argument, ...]:
 
 
 def _report(fields: dict[str, str]) -> WorkerReport:
-    values: dict[str, Any] = {**fields, "slot": json.loads(fields.get("slot") or "{}")}
+    values: dict[str, Any] = {
+        **fields,
+        "slot": json.loads(fields.get("slot") or "{}"),
+        "slots": json.loads(fields.get("slots") or "[]"),
+    }
     return WorkerReport.model_validate(values)

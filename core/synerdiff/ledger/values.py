@@ -165,10 +165,18 @@ class LeaderToken:
     epoch: int
 
 
+SlotSpan = tuple[float, float, float, float, int, int, int]
+"""A slot for a timeline: its end (seconds since the epoch), then seconds in all, of the UNet call and of the VAE's
+chunks, then rows, chunks and skipped rows."""
+
+
 class WorkerReport(BaseModel):
     """What a worker says of itself with each heartbeat; ``name`` is one incarnation, never used again.
 
     ``slot`` is the engine's last slot report. A worker that is not ``ready`` counts with no capacity.
+    ``plan_source`` says whose plan it follows: ``planned`` for its profile, the scheduler's ``default`` for want of
+    one, or the ``built-in`` one of its own; ``plan_theta`` is the plan's threshold (``auto``, or a number), and
+    ``plan_age_s`` the seconds since the scheduler last wrote it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -181,9 +189,13 @@ class WorkerReport(BaseModel):
     running: int = 0
     profile_id: str = ""
     plan_version: int = 0
+    plan_source: Literal["planned", "default", "built-in"] = "built-in"
+    plan_theta: str = ""
+    plan_age_s: float = 0.0
     device: str = ""
     model_hash: str = ""
     state: Literal["ready", "draining", "failing"] = "ready"
     slot: dict[str, float | int | str] = Field(default_factory=dict)
+    slots: list[SlotSpan] = Field(default_factory=list)
     started_at: float = 0.0
     seen_at: float = 0.0

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from synerdiff.engine.types import Event, ImageReady, SlotReport
+from synerdiff.ledger import WorkerReport
+from synerdiff.ledger.values import SlotSpan
 from synerdiff.protocol import Timings
 
 SLOT_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
@@ -17,7 +19,8 @@ WAIT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 E2E_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SHARE_SLOTS = 200
 KINDS = ("unet", "vae", "both")
-SOURCES = ("default", "scheduler")
+SOURCES = ("planned", "default", "built-in")
+RECENT_SLOTS = 40
 RERUN = {"handed_back": "handed_back", "crashed": "engine_lost"}
 
 
@@ -27,6 +30,7 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._slots_lately: deque[tuple[int, int]] = deque(maxlen=SHARE_SLOTS)
+        self._recent: deque[SlotSpan] = deque(maxlen=RECENT_SLOTS)
         self._engine_metrics()
         self._plan_metrics()
         self._job_metrics()
@@ -73,11 +77,11 @@ class WorkerMetrics:
             "synerdiff_theta_ratio", "Throughput threshold of the plan followed; NaN: auto", registry=registry
         )
         self._theta.set(math.nan)
-        self._plan_age = Gauge("synerdiff_plan_age_seconds", "Since the plan was last confirmed", registry=registry)
+        self._plan_age = Gauge(
+            "synerdiff_plan_age_seconds", "Since the scheduler last wrote the plan", registry=registry
+        )
         self._plan_version = Gauge("synerdiff_plan_version", "Version of the plan; 0: built in", registry=registry)
         self._source = Gauge("synerdiff_plan_source", "1 for where the plan is from", ["source"], registry=registry)
-        self._rejected = Counter("synerdiff_plans_rejected", "Plans that could not be used", registry=registry)
-        self.plan("default", version=0, theta=None)
 
     def _job_metrics(self) -> None:
         registry = self.registry
@@ -127,6 +131,8 @@ class WorkerMetrics:
         self._rows.inc(slot.rows)
         self._skipped.inc(slot.skipped)
         self._slots_lately.append((slot.rows, slot.skipped))
+        times = (slot.measured_s, slot.unet_s, slot.vae_s)
+        self._recent.append((round(time.time(), 4), *_rounded(times), slot.rows, slot.chunks, slot.skipped))
         self._chunks.inc(slot.chunks)
         self._unet_s.inc(slot.unet_s)
         self._vae_s.inc(slot.vae_s)
@@ -149,20 +155,20 @@ class WorkerMetrics:
         self._active.set(0)
         self._waiting.set(0)
 
-    def plan(self, source: str, *, version: int, theta: float | None) -> None:
-        """Note the plan that is followed; ``source`` is one of :data:`SOURCES`."""
+    def recent(self) -> list[SlotSpan]:
+        """The last slots, for a timeline."""
+        return list(self._recent)
+
+    def plan(self, report: WorkerReport) -> None:
+        """Note the plan that a report says is followed."""
         for each in SOURCES:
-            self._source.labels(each).set(each == source)
-        self._theta.set(math.nan if theta is None else theta)
-        self._plan_version.set(version)
+            self._source.labels(each).set(each == report.plan_source)
+        self._theta.set(math.nan if report.plan_theta in ("", "auto") else float(report.plan_theta))
+        self._plan_age.set(report.plan_age_s)
+        self._plan_version.set(report.plan_version)
 
-    def plan_rejected(self) -> None:
-        """Count a plan that could not be used."""
-        self._rejected.inc()
-
-    def follow(self, *, plan_age: Callable[[], float], held: Callable[[], float], queued: Callable[[], float]) -> None:
-        """Read at each scrape: seconds since the plan was confirmed, jobs held, bytes that wait to be stored."""
-        self._plan_age.set_function(plan_age)
+    def follow(self, *, held: Callable[[], float], queued: Callable[[], float]) -> None:
+        """Read at each scrape: jobs held, bytes that wait to be stored."""
         self._held.set_function(held)
         self._upload_bytes.set_function(queued)
 
@@ -194,6 +200,11 @@ class WorkerMetrics:
         """Count a PUT that failed, and whether it is tried again."""
         self._s3_errors.inc()
         self._s3_retries.inc(again)
+
+
+def _rounded(seconds: tuple[float, float, float]) -> tuple[float, float, float]:
+    whole, unet, vae = seconds
+    return round(whole, 5), round(unet, 5), round(vae, 5)
 
 
 def kind_of(rows: int, chunks: int) -> str | None:

@@ -160,11 +160,8 @@ class GpuWorker:
             send_hints=self._send_hints,
             metrics=self.metrics,
         )
-        plans = self._plans = PlanFollower(
-            self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id, metrics=self.metrics
-        )
+        self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id)
         self.metrics.follow(
-            plan_age=lambda: plans.age_s,
             held=lambda: float(len(self._leases)),
             queued=lambda: float(self._uploads.waiting_bytes),
         )
@@ -230,7 +227,9 @@ class GpuWorker:
         periodic.start()
 
     def _beat(self) -> None:
-        self._send_hints(self.ledger.heartbeat(self.report(), self._settings.worker_ttl_s))
+        report = self.report()
+        self.metrics.plan(report)
+        self._send_hints(self.ledger.heartbeat(report, self._settings.worker_ttl_s))
         self._heard_at = time.monotonic()
         self.metrics.beat()
 
@@ -277,5 +276,6 @@ class GpuWorker:
             model_hash=ready.entry.model_hash if ready else "",
             state=self._state,
             slot={**self._bridge.slot, "engine_restarts": self._bridge.restarts},
+            slots=self.metrics.recent(),
             started_at=self._started_at,
         )
