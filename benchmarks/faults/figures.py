@@ -15,7 +15,7 @@ from synerdiff.protocol.result import JobView
 
 @dataclass(slots=True)
 class Injected:
-    """One injected fault; ``at`` is in seconds since the epoch, ``hit`` are the jobs it struck, ``open`` all open ones."""
+    """One fault; ``at`` is in seconds since the epoch, ``hit`` are the jobs it struck, ``open`` all open ones."""
 
     name: str
     row: str
