@@ -113,6 +113,7 @@ def _let_end(bench: Bench) -> None:
     bench.fleet.wait_whole(bench.ledger)
     bench.wait(lambda: not bench.history.open() and not bench.ledger.load(bench.fleet.pool).queued, END_S)
     bench.fleet.wait_whole(bench.ledger)
+    bench.wait(lambda: not bench.admin.exists(f"synerdiff:discard:{bench.fleet.pool}"), END_S)
     bench.wait(lambda: all(not report.running for report in bench.fleet.reports(bench.ledger).values()), 30)
 
 

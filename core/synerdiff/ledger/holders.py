@@ -11,7 +11,7 @@ from synerdiff.ledger.failures import translated
 from synerdiff.ledger.record import read_job
 from synerdiff.ledger.scripts import Argument
 from synerdiff.ledger.values import Claim, Ended, RefusalReason, Refused, Renewal, WorkerReport
-from synerdiff.protocol import ErrorInfo, JobEvent, JobResult
+from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult
 
 
 class WorkerOperations(Operations):
@@ -100,6 +100,18 @@ class WorkerOperations(Operations):
         if it ran alone that counts as an attempt.
         """
         return self.ended(self.scripts.run("hand_back", job_id, token, reason, "1" if crashed else ""))
+
+    def due_discards(self, pool: str, limit: int) -> list[Job]:
+        """Jobs that ended without a result after they had begun: their images, if any, are to be deleted.
+
+        Each is named again until :meth:`discarded`.
+        """
+        return [read_job(document) for document in self.scripts.run("discards", pool, limit)]
+
+    def discarded(self, pool: str, job_id: str) -> None:
+        """A job's images are gone."""
+        with translated(self.client):
+            self.client.zrem(self.key("discard:" + pool), job_id)
 
 
 def _event_arguments(event: JobEvent) -> tuple[Argument, ...]:

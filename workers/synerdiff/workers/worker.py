@@ -16,6 +16,7 @@ from synerdiff.storage import Store, StoreConfig
 from synerdiff.telemetry import get_logger
 from synerdiff.telemetry.exposition import OK
 from synerdiff.workers.bridge import Bridge, BridgeConfig
+from synerdiff.workers.discards import SWEEP_S, Discards
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.messages import EngineSpec
@@ -106,6 +107,7 @@ class GpuWorker:
             metrics=self.metrics,
         )
         self._leases = Leases(ledger, self._bridge, worker=name, lease_s=settings.lease_s)
+        self._discards = Discards(ledger, store, pool=self.pool, prefix=settings.s3_prefix)
         self._plans: PlanFollower | None = None
         self._runner: Runner | None = None
         self._periodic: list[Periodic] = []
@@ -169,6 +171,7 @@ class GpuWorker:
         self._begin("leases", self._settings.lease_s / 4, self._leases.renew)
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
+        self._begin("discards", SWEEP_S, self._discards.sweep)
 
     def follow(self, job_id: str, notify: Notify) -> Outcome:
         """Follow one hint (see :class:`Runner`)."""

@@ -23,6 +23,7 @@
 -- quarantine:{pool}            zset    jobs that must run alone, unclaimed -> when the next hint is due
 -- leases:{pool}                zset    claimed jobs -> end of the lease
 -- inflight:{worker}            set     jobs the worker holds
+-- discard:{pool}               zset    jobs that ended without a result after they began -> when to delete their images
 -- alone:{pool}                 hash    worker set aside for quarantined jobs -> the job, or '' while it makes room
 --   workers
 -- worker:{name}                hash    last report, with expiry

@@ -1,5 +1,8 @@
 -- Where an open job is (waiting, released, quarantine, leased), and every way from one place to the next.
 
+-- A writer that does not know yet that its job ended may store an image for so long: S3's timeouts, tried twice.
+local DISCARD_AFTER_S = 60
+
 local function released_key(pool, priority) return P .. 'released:' .. pool .. ':' .. priority end
 
 -- All released jobs are due for a hint: theirs may have gone to a worker that had to refuse it.
@@ -99,6 +102,9 @@ local function finish(id, record, state, message, ...)
   count(pool, 'cost', '-' .. record.cost)
   count(pool, 'total:' .. state, 1)
   event(id, state, 'message', message)
+  if record.started_at ~= '' and (state == 'cancelled' or state == 'expired') then
+    call('ZADD', P .. 'discard:' .. pool, now + DISCARD_AFTER_S, id)
+  end
   local keep_s = RESULT_TTL_S
   if state == 'dead' then
     keep_s = DEAD_TTL_S
