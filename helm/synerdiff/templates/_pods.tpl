@@ -1,0 +1,157 @@
+{{- /* What every pod says: the restricted Pod Security Standard, no token, and no variables of other services (those of
+a release named synerdiff would look like settings). */ -}}
+{{- define "synerdiff.podSpec" -}}
+serviceAccountName: {{ include "synerdiff.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "synerdiff.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- /* Spread over nodes where there are several: dict "root" $ "component" "gateway". */ -}}
+{{- define "synerdiff.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "synerdiff.selector" . | nindent 8 }}
+{{- end -}}
+
+{{- /* Settings of a map, name to value. */ -}}
+{{- define "synerdiff.env" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "synerdiff.redisEnv" -}}
+{{- $external := .Values.externalRedis -}}
+{{- if .Values.valkey.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "synerdiff.valkeySecret" . }}
+      key: password
+- name: SYNERDIFF_REDIS_URL
+  value: redis://:$(REDIS_PASSWORD)@{{ include "synerdiff.fullname" . }}-valkey:6379/0
+{{- else if $external.urlKey }}
+- name: SYNERDIFF_REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $external.secret }}
+      key: {{ $external.urlKey }}
+{{- else }}
+{{- $query := "" }}
+{{- if $external.tls.enabled }}
+{{- $authorities := ternary "/etc/synerdiff/redis-ca/ca.crt" "/etc/ssl/certs/ca-certificates.crt" (ne $external.tls.caSecret "") }}
+{{- $query = printf "?ssl_cert_reqs=required&ssl_ca_certs=%s" $authorities }}
+{{- end }}
+{{- $scheme := ternary "rediss" "redis" $external.tls.enabled }}
+{{- if $external.secret }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $external.secret }}
+      key: {{ $external.passwordKey }}
+{{- end }}
+- name: SYNERDIFF_REDIS_URL
+  value: {{ printf "%s://%s%s%s:%d/%d%s" $scheme $external.username (ternary ":$(REDIS_PASSWORD)" "" (ne $external.secret "")) (printf "%s%s" (ternary "@" "" (or (ne $external.secret "") (ne $external.username ""))) $external.host) (int $external.port) (int $external.db) $query | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "synerdiff.s3Env" -}}
+- name: SYNERDIFF_S3_BUCKET
+  value: {{ .Values.s3.bucket | quote }}
+- name: SYNERDIFF_S3_REGION
+  value: {{ .Values.s3.region | quote }}
+- name: SYNERDIFF_S3_PREFIX
+  value: {{ .Values.s3.prefix | quote }}
+{{- if .Values.seaweedfs.enabled }}
+- name: SYNERDIFF_S3_ENDPOINT
+  value: http://{{ include "synerdiff.fullname" . }}-seaweedfs:8333
+{{- else if .Values.externalS3.endpoint }}
+- name: SYNERDIFF_S3_ENDPOINT
+  value: {{ .Values.externalS3.endpoint | quote }}
+{{- end }}
+{{- with include "synerdiff.s3Secret" . }}
+- name: SYNERDIFF_S3_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: access-key
+- name: SYNERDIFF_S3_SECRET_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: secret-key
+{{- end }}
+{{- end -}}
+
+{{- define "synerdiff.commonEnv" -}}
+- name: HOME
+  value: /tmp
+- name: SYNERDIFF_LOG_LEVEL
+  value: {{ .Values.log.level }}
+- name: SYNERDIFF_LOG_FORMAT
+  value: {{ .Values.log.format }}
+{{- include "synerdiff.redisEnv" . }}
+{{- include "synerdiff.env" .Values.env }}
+{{- end -}}
+
+{{- define "synerdiff.redisCaMount" -}}
+{{- if and (not .Values.valkey.enabled) .Values.externalRedis.tls.enabled .Values.externalRedis.tls.caSecret }}
+- name: redis-ca
+  mountPath: /etc/synerdiff/redis-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "synerdiff.redisCaVolume" -}}
+{{- if and (not .Values.valkey.enabled) .Values.externalRedis.tls.enabled .Values.externalRedis.tls.caSecret }}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.externalRedis.tls.caSecret }}
+{{- end }}
+{{- end -}}
+
+{{- /* Workers and schedulers serve /healthz, /readyz and /metrics here. */ -}}
+{{- define "synerdiff.metricsPort" -}}9100{{- end -}}
+
+{{- define "synerdiff.metricsEnv" -}}
+- name: SYNERDIFF_METRICS_HOST
+  value: 0.0.0.0
+- name: SYNERDIFF_METRICS_PORT
+  value: {{ include "synerdiff.metricsPort" . | quote }}
+{{- end -}}
+
+{{- /* The name that the ledger gives the pool of a model. */ -}}
+{{- define "synerdiff.ledgerPool" -}}
+{{- $safe := regexReplaceAll "[^A-Za-z0-9_.-]" . "-" -}}
+{{- if and (eq $safe .) (le (len .) 80) -}}
+{{- . -}}
+{{- else -}}
+{{- printf "%s-%s" (trunc 60 $safe) (sha256sum . | trunc 8) -}}
+{{- end -}}
+{{- end -}}
