@@ -22,7 +22,7 @@ from synerdiff.engine.types import (
 )
 from synerdiff.protocol import ErrorInfo, ModelEntry
 from synerdiff.protocol.errors import ModelError
-from synerdiff.workers.messages import EngineSpec, Ready
+from synerdiff.workers.messages import EngineSpec, Profiled, Ready, SetPlan
 
 FACTORY = "tests.worker_fakes:build"
 
@@ -33,7 +33,7 @@ class FakeEngine:
     def __init__(self, ready: Ready) -> None:
         self.ready = ready
         self._jobs: dict[str, tuple[Request, int]] = {}
-        self.plans: list[str] = []
+        self._chores = 0
 
     @property
     def idle(self) -> bool:
@@ -45,9 +45,18 @@ class FakeEngine:
     def cancel(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
 
-    def follow(self, head: dict[str, str], table: str | None) -> None:
-        if head["version"] == "bad":
+    def follow(self, plan: SetPlan) -> None:
+        if plan.head["version"] == "bad":
             raise ValueError("version: must be a whole number")
+        self._chores = 3 if plan.head.get("reprofile") == "1" else 0
+
+    @property
+    def has_chore(self) -> bool:
+        return self._chores > 0
+
+    def do_chore(self) -> Profiled | None:
+        self._chores -= 1
+        return None if self._chores else Profiled("fake", "measured again")
 
     def step(self) -> list[Event]:
         events: list[Event] = []
@@ -115,4 +124,4 @@ def build(spec: EngineSpec) -> FakeEngine:
         sys.stdout.flush()
         os._exit(3)
     entry = ModelEntry(name=spec.model, pool=spec.model, default_width=64, default_height=64)
-    return FakeEngine(Ready(entry=entry, device="cpu", profile_id="fake", versions={"fake": "1"}))
+    return FakeEngine(Ready(entry=entry, device="cpu", profile=Profiled("fake", "{}"), versions={"fake": "1"}))

@@ -134,11 +134,27 @@ def test_slots_that_part_from_the_profile_ask_for_a_new_one(
 ) -> None:
     ledger.put_profile("p1", profile_document(PROFILE))
     scheduler = make_scheduler()
-    for number in range(20):
-        slow = 1.5 * PROFILE.unet_s[2] + number * 1e-6
-        beat(ledger, slot={"predicted_s": 0.0, "measured_s": slow, "rows": 4, "chunks": 0})
+    for number in range(40):
+        beat(ledger, slot={"predicted_total_s": float(number), "measured_total_s": 1.5 * number})
         scheduler.tick()
     assert view_in_force(ledger)["reprofile"] == "1"
+
+
+def test_new_figures_of_a_profile_make_a_new_plan_that_names_them(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    ledger.put_profile("p1", profile_document(PROFILE))
+    beat(ledger)
+    scheduler = make_scheduler()
+    scheduler.tick()
+    before = view_in_force(ledger)
+    again = replace(PROFILE, unet_s=tuple(2 * seconds for seconds in PROFILE.unet_s))
+    ledger.put_profile("p1", profile_document(again))
+    for _ in range(12):
+        scheduler.tick()
+    after = view_in_force(ledger)
+    assert (before["figures"], after["figures"]) == (PROFILE.figures_hash, again.figures_hash)
+    assert int(after["version"]) > int(before["version"])
 
 
 def test_a_lost_hint_is_sent_again(

@@ -18,7 +18,7 @@ from synerdiff.engine.types import Request
 from synerdiff.protocol import Job
 from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.workers.bridge import Bridge, BridgeConfig
-from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.messages import EngineSpec, Profiled, SetPlan
 from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, News, Run
 from tests.support import wait_until
 from tests.worker_fakes import FACTORY
@@ -158,9 +158,17 @@ def test_a_model_that_cannot_load_is_one_sentence(model: str, words: str) -> Non
 
 def test_a_plan_that_cannot_be_used_does_not_stop_the_engine() -> None:
     with running() as bridge:
-        bridge.set_plan({"version": "bad"}, None)
-        bridge.set_plan({"version": "2"}, None)
+        bridge.set_plan(SetPlan({"version": "bad"}, ""))
+        bridge.set_plan(SetPlan({"version": "2"}, ""))
         assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+
+
+def test_a_new_profile_is_measured_between_jobs_and_heard_of() -> None:
+    with running() as bridge:
+        bridge.set_plan(SetPlan({"version": "1", "reprofile": "1"}, ""))
+        assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+        wait_until(lambda: bridge.profile == Profiled("fake", "measured again"), what="the new profile")
+        assert isinstance(until(submit(bridge, "dog"), Imaged)[-1], Imaged)
 
 
 PARENT = """

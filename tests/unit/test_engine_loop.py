@@ -15,7 +15,8 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Admitted, ImageReady, JobFailed, SlotReport, Stepped
-from synerdiff.policy import Plan, PlanTable, PlanView, default_plan
+from synerdiff.policy import Granularity, Plan, PlanTable, PlanView, Profile, default_plan
+from synerdiff.policy.planner import Planner
 from tests.engines import FakeUNet, drain, failures, fake_model, images, random_model, request
 
 
@@ -305,6 +306,20 @@ def test_slots_are_reported() -> None:
         (2, 0, 0, 1),
         (0, 1, 0, 0),
     ]
+
+
+def test_slots_are_predicted_by_the_profile_for_images_of_its_size() -> None:
+    cut = (Granularity("whole", (0.4,)), Granularity("strips", (0.1, 0.1, 0.1, 0.1)))
+    profile = Profile("m", "cpu", "float32", 64, 64, (2, 4), (0.2, 0.3), cut, slot_s=0.01)
+    engine = engine_with(plan=Planner().plan(profile, theta=None, version=1, skip_above=9))
+    engine.predict_by(profile)
+    engine.admit(request("two", n=2, steps=2))
+    slots = [event for event in drain(engine) if isinstance(event, SlotReport)]
+    assert [slot.rows for slot in slots] == [4, 4, 0, 0]
+    assert [slot.predicted_s for slot in slots] == pytest.approx([0.31, 0.31, 0.41, 0.41])
+
+    engine.admit(request("another size", width=32))
+    assert {event.predicted_s for event in drain(engine) if isinstance(event, SlotReport)} == {0.0}
 
 
 def test_an_idle_engine_returns_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synerdiff.engine.profiler.rounds import Samples, interleave, silent
+from synerdiff.engine.profiler.rounds import Samples, finish, rounds, silent
 
 
 def test_tasks_take_turns_and_the_first_round_is_not_counted() -> None:
@@ -15,7 +15,7 @@ def test_tasks_take_turns_and_the_first_round_is_not_counted() -> None:
         return (seconds.pop(0),)
 
     first, second = [9.0, 1.0, 2.0, 3.0], [9.0, 5.0, 5.0, 5.0]
-    found = interleave({"a": lambda: task("a", first), "b": lambda: task("b", second)}, 3, silent, "")
+    found = finish(rounds({"a": lambda: task("a", first), "b": lambda: task("b", second)}, 3, ""), silent)
     assert order == ["a", "b"] * 4
     assert found["a"].medians == (2.0,)
     assert found["b"].medians == (5.0,)
@@ -23,7 +23,7 @@ def test_tasks_take_turns_and_the_first_round_is_not_counted() -> None:
 
 def test_progress_ends_at_the_total() -> None:
     seen: list[tuple[int, int, str]] = []
-    interleave({1: lambda: (0.0,), 2: lambda: (0.0,)}, 2, lambda *told: seen.append(told), "work")
+    finish(rounds({1: lambda: (0.0,), 2: lambda: (0.0,)}, 2, "work"), lambda *told: seen.append(told))
     assert seen[0] == (0, 6, "work")
     assert seen[-1] == (6, 6, "work")
 

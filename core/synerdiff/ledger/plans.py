@@ -59,6 +59,11 @@ class PlanOperations(Operations):
         with translated(self.client):
             self.client.set(self.key("profile:" + profile_id), document)
 
+    def offer_profile(self, profile_id: str, document: str) -> bool:
+        """Publish a profile unless one of that id is published; whether it was."""
+        with translated(self.client):
+            return bool(self.client.set(self.key("profile:" + profile_id), document, nx=True))
+
     def get_profile(self, profile_id: str) -> str | None:
         """A published profile's document."""
         return self._string("profile:" + profile_id)

@@ -16,6 +16,7 @@ from synerdiff.policy import fields as read
 from synerdiff.policy.errors import PolicyError
 
 FORMAT = 1
+EXECUTORS = ("serial", "threads", "streams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,8 @@ def _check(profile: Profile) -> None:
         raise PolicyError("granularities", "must have names of their own")
     if profile.rows_per_sample not in (1, 2):
         raise PolicyError("rows_per_sample", f"must be 1 or 2; got {profile.rows_per_sample}")
+    if profile.executor not in EXECUTORS:
+        raise PolicyError("executor", f"must be one of {', '.join(EXECUTORS)}; got {profile.executor!r:.40}")
     if profile.pairs is not None:
         _check_pairs(profile.pairs)
 

@@ -19,16 +19,15 @@ class Pilot:
 
     def __init__(self, profile: Profile, planner: Planner, capacity: int) -> None:
         self.profile = profile
+        self.figures = profile.figures_hash
         self.capacity = capacity
         self._planner = planner
         self.steering = Steering(planner.ratings(profile, capacity))
-        self.drift = Drift(self.steering.ratings.cost)
+        self.drift = Drift()
 
     def plan(self, counters: PoolLoad, reports: Sequence[WorkerReport], devices: int, elapsed_s: float) -> PlanView:
         """The plan for now; its version is the caller's to set. ``reports`` are the profile's workers."""
-        for report in reports:
-            self.drift.take(report.name, report.slot)
-        self.drift.forget({report.name for report in reports})
+        self.drift.take({report.name: report.slot for report in reports})
         target = self.steering.tick(load_of(counters, devices, self.profile), elapsed_s)
         return self._planner.plan(
             self.steering.ratings,

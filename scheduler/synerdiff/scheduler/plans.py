@@ -38,7 +38,8 @@ class PlanWriter:
             capacity = max(1, *(report.capacity for report in group))
             pilot = self._pilots.get(key, group[0], capacity)
             view = fallback(capacity) if pilot is None else pilot.plan(counters, group, devices, elapsed_s)
-            self._publish(key, view, leader, "" if pilot is None else json.dumps(pilot.pace()))
+            figures, pace = ("", "") if pilot is None else (pilot.figures, json.dumps(pilot.pace()))
+            self._publish(key, view, leader, figures, pace)
 
     @property
     def heads(self) -> dict[Key, dict[str, str]]:
@@ -50,15 +51,16 @@ class PlanWriter:
         self._pilots.forget()
         self._written.clear()
 
-    def _publish(self, key: Key, view: PlanView, leader: LeaderToken, pace: str) -> None:
+    def _publish(self, key: Key, view: PlanView, leader: LeaderToken, figures: str, pace: str) -> None:
+        """Write a plan; ``figures`` names the profile's figures it was made by, which its id leaves open."""
         before = self._written.get(key)
         if before is None:
             before = self._ledger.get_plan(*key) or {}
         versioned = replace(view.plan, version=_version(before))
-        head = plan_head(versioned)
+        head = plan_head(versioned) | {"figures": figures}
         if any(before.get(name) != value for name, value in head.items()):
             versioned = replace(versioned, version=versioned.version + 1)
-            head = plan_head(versioned)
+            head = plan_head(versioned) | {"figures": figures}
         stamped = head | {"made_at": f"{self._ledger.server_time():.3f}", "pace": pace}
         new_table = before.get("table_hash") != versioned.table_hash
         if self._put(key, stamped, table_document(view.table) if new_table else None, view, leader):

@@ -62,6 +62,10 @@ class DecodeQueue:
         """Bytes of the pixels that are waited for."""
         return sum(waiting.bytes for waiting in self._queue)
 
+    def all_fit(self, fits: Callable[[int, int], bool]) -> bool:
+        """Whether ``fits(width, height)`` holds for every image that waits."""
+        return all(fits(waiting.sample.request.width, waiting.sample.request.height) for waiting in self._queue)
+
     def push(self, sample: Sample) -> None:
         """Queue a sample whose last denoising step is done."""
         self._queue.append(Waiting(sample))

@@ -24,9 +24,10 @@ from synerdiff.engine.image import pixels_of
 from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.prediction import SlotPrediction
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
-from synerdiff.policy import Action, PlanView, default_plan
+from synerdiff.policy import Action, PlanView, Profile, default_plan
 from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
 
@@ -34,18 +35,20 @@ from synerdiff.protocol.job import QUALITIES
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
     """What one slot runs: the group that steps (None: the UNet rests), which of its members skip the
-    unconditional pass, and the decode work."""
+    unconditional pass, the decode work, and the seconds that should take (0: not known)."""
 
     group: Group | None
     skipping: frozenset[int]
     decodes: list[Callable[[], int]]
+    predicted_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a slot did: rows of the UNet call, decode chunks, their times, the members that had no memory, the rows
-    that were skipped, and how often the call was cut."""
+    """What slot number ``slot`` did: rows of the UNet call, decode chunks, the newest times that are known, the
+    members that had no memory, the rows that were skipped, and how often the call was cut."""
 
+    slot: int
     rows: int
     chunks: int
     times: SlotTimes | None
@@ -80,6 +83,8 @@ class Engine:
         self._groups = Groups()
         self._decodes = DecodeQueue(model, clock)
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
+        self._prediction: SlotPrediction | None = None
+        self._predicted: dict[int, float] = {}
 
     @property
     def active(self) -> int:
@@ -131,6 +136,10 @@ class Engine:
         """Follow another plan from the next slot on."""
         self._plan = plan
 
+    def predict_by(self, profile: Profile) -> None:
+        """Say in each slot's report what the slot should have taken by this profile."""
+        self._prediction = SlotPrediction(profile)
+
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Admit what fits, run one slot, and return what happened; empty only when idle."""
@@ -140,6 +149,7 @@ class Engine:
         begun = self._clock()
         slot = self._plan_slot()
         ran = self._run_slot(slot)
+        self._predicted[ran.slot] = slot.predicted_s
         if slot.group is not None:
             events += self._retire_samples(slot.group, ran)
         events += self._retire_images()
@@ -167,7 +177,17 @@ class Engine:
             # A table knows the states it was built for; whatever it says, a slot gets something done.
             steps = group is not None
             action = Action(steps, action.granularity, 0 if steps else table.chunks_per_decode)
-        return Slot(group if steps else None, skipping, self._decodes.work(action, table))
+        predicted_s = self._predict(group if steps else None, rows, action, waiting)
+        return Slot(group if steps else None, skipping, self._decodes.work(action, table), predicted_s)
+
+    def _predict(self, group: Group | None, rows: int, action: Action, waiting: int) -> float:
+        """Seconds of a slot by the profile; 0 without one, or with images of another size than its own."""
+        prediction = self._prediction
+        if prediction is None or not self._decodes.all_fit(prediction.fits):
+            return 0.0
+        if group is not None and not prediction.fits(*group.size(self.model)):
+            return 0.0
+        return prediction.seconds(0 if group is None else rows, action, self._plan.table, waiting)
 
     def _skipping(self, group: Group) -> frozenset[int]:
         """Positions of the members that skip the unconditional pass at their next step."""
@@ -187,11 +207,13 @@ class Engine:
         call = None if group is None else partial(self._step_group, group, slot.skipping)
         outcome = self._executor.run(call, slot.decodes)
         if outcome.unet_error is not None and group is not None and is_out_of_memory(outcome.unet_error):
-            return Ran(0, sum(outcome.chunks), outcome.times, frozenset(range(len(group.samples))))
+            unfit = frozenset(range(len(group.samples)))
+            return Ran(outcome.slot, 0, sum(outcome.chunks), outcome.times, unfit)
         outcome.check()
         rows, unfit = outcome.unet or (0, frozenset())
         skipped = len(slot.skipping) if group is not None else 0
-        return Ran(rows, sum(outcome.chunks), outcome.times, unfit, skipped, self._limits.splits - splits)
+        splits = self._limits.splits - splits
+        return Ran(outcome.slot, rows, sum(outcome.chunks), outcome.times, unfit, skipped, splits)
 
     def _step_group(self, group: Group, skipping: frozenset[int]) -> tuple[int, frozenset[int]]:
         """One denoising step of every sample of the group; returns rows run and the members without memory."""
@@ -270,8 +292,15 @@ class Engine:
 
     def _report(self, ran: Ran, measured_s: float) -> SlotReport:
         times = ran.times
+        if times is None:
+            predicted_s = 0.0
+        else:
+            # A device that is not waited for tells an earlier slot's times, and those are what it took.
+            predicted_s = self._predicted.pop(times.slot, 0.0)
+            measured_s = measured_s if times.slot == ran.slot else times.slot_s
+            self._predicted = {slot: each for slot, each in self._predicted.items() if slot > times.slot}
         return SlotReport(
-            predicted_s=0.0,
+            predicted_s=predicted_s,
             measured_s=measured_s,
             rows=ran.rows,
             chunks=ran.chunks,

@@ -25,6 +25,11 @@ class Group:
         """UNet rows of a full step of all its samples."""
         return sum(sample.rows for sample in self.samples)
 
+    def size(self, model: LoadedModel) -> tuple[int, int]:
+        """Width and height of its images in pixels."""
+        multiple = model.entry.latent_multiple
+        return self.shape.width * multiple, self.shape.height * multiple
+
     def batch(self, model: LoadedModel) -> Batch:
         """The current batch."""
         if self._batch is None:

@@ -106,7 +106,8 @@ class SlotReport:
     """One slot as it was planned and as it went, times in seconds.
 
     ``active`` samples are being denoised and ``waiting`` images are still to be decoded after the slot.
-    ``predicted_s`` is 0 where the plan has no profile. ``skipped`` unconditional rows were left out, and the call
+    ``predicted_s`` is 0 where no profile tells. Where the device is not waited for, ``predicted_s``, ``measured_s``,
+    ``unet_s`` and ``vae_s`` are those of an earlier slot. ``skipped`` unconditional rows were left out, and the call
     was cut in two ``splits`` times because it did not fit in memory.
     """
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from synerdiff.engine.types import Event, Request, SlotReport
 from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.telemetry import get_logger
-from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Ready, SetPlan, Slot
+from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Profiled, Ready, SetPlan, Slot
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.process import EngineProcess
 from synerdiff.workers.router import Router
@@ -66,8 +66,10 @@ class Bridge:
         self._slow_slot_s = 0.0
         self._thread = threading.Thread(target=self._supervise, name="engine-bridge", daemon=True)
         self.ready: Ready | None = None
+        self.profile: Profiled | None = None
         self._lost_because = ""
         self.slot: dict[str, float] = {}
+        self._predicted_s = self._measured_s = 0.0
         self.restarts = 0
 
     def start(self) -> Ready:
@@ -107,10 +109,11 @@ class Bridge:
         if self._router.drop(job_id):
             self._send(Cancel(job_id))
 
-    def set_plan(self, head: dict[str, str], table: str | None) -> None:
+    def set_plan(self, plan: SetPlan) -> None:
         """Have the engine follow a plan; a process that is started later gets it too."""
-        self._plan = SetPlan(head, table)
-        self._send(self._plan)
+        before = self._plan
+        self._plan = replace(plan, profile=before.profile) if before and plan.profile is None else plan
+        self._send(plan)
 
     @property
     def pid(self) -> int | None:
@@ -183,7 +186,7 @@ class Bridge:
     def _welcome(self, process: EngineProcess, ready: Ready) -> None:
         if self._plan is not None:
             process.send(self._plan)
-        self.ready = ready
+        self.ready, self.profile = ready, ready.profile
         self._heard_at = time.monotonic()
         self._process = process
         log.info("engine ready", model=ready.entry.name, device=ready.device, engine_pid=process.pid)
@@ -200,6 +203,9 @@ class Bridge:
                     self._heard_at = time.monotonic()
                     for event in events:
                         self._take(event)
+                case Profiled() as profile:
+                    self._heard_at = time.monotonic()
+                    self.profile = profile
                 case Broken(error):
                     return error.message
                 case _ if len(self._router) and self.silence_s > self.patience_s:
@@ -216,10 +222,17 @@ class Bridge:
     def _take(self, event: Event) -> None:
         self._metrics.take(event)
         if isinstance(event, SlotReport):
-            self.slot = {name: float(value) for name, value in asdict(event).items()}
+            self.slot = {name: float(value) for name, value in asdict(event).items()} | self._sums(event)
             self._slow_slot_s = max(self._slow_slot_s * FORGET_SLOW, event.measured_s)
         elif self._router.route(event):
             self._strikes.clear()
+
+    def _sums(self, slot: SlotReport) -> dict[str, float]:
+        """What the predicted slots of this process's life should have taken, and took, in all."""
+        if slot.predicted_s > 0.0:
+            self._predicted_s += slot.predicted_s
+            self._measured_s += slot.measured_s
+        return {"predicted_total_s": self._predicted_s, "measured_total_s": self._measured_s}
 
     def _mourn(self, reason: str) -> None:
         self._lost_because = reason

@@ -19,15 +19,20 @@ from typing import Any, Protocol
 from synerdiff.engine.types import Event, Request
 from synerdiff.protocol import ErrorInfo, SynerDiffError
 from synerdiff.telemetry import configure_logging, get_logger
-from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Ready, SetPlan, Slot, Stop
+from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Profiled, Ready, SetPlan, Slot, Stop
 
 log = get_logger(__name__)
+
+REST_S = 2.0  # how long nothing must have come before chores are done
 
 _PR_SET_PDEATHSIG = 1
 
 
 class StepEngine(Protocol):
-    """What the process needs of an engine; ``follow`` takes a plan's fields and table, and may refuse them."""
+    """What the process needs of an engine; ``follow`` takes a plan, and may refuse it.
+
+    While it is idle and ``has_chore``, ``do_chore`` does a short piece of work that no job waits for.
+    """
 
     ready: Ready
 
@@ -35,7 +40,10 @@ class StepEngine(Protocol):
     def idle(self) -> bool: ...
     def admit(self, request: Request) -> None: ...
     def cancel(self, job_id: str) -> None: ...
-    def follow(self, head: dict[str, str], table: str | None) -> None: ...
+    def follow(self, plan: SetPlan) -> None: ...
+    @property
+    def has_chore(self) -> bool: ...
+    def do_chore(self) -> Profiled | None: ...
     def step(self) -> list[Event]: ...
 
 
@@ -66,28 +74,39 @@ def _obey(engine: StepEngine, command: Command) -> bool:
             engine.admit(request)
         case Cancel(job_id):
             engine.cancel(job_id)
-        case SetPlan(head, table):
-            _follow(engine, head, table)
+        case SetPlan() as plan:
+            _follow(engine, plan)
         case Stop():
             return False
     return True
 
 
-def _follow(engine: StepEngine, head: dict[str, str], table: str | None) -> None:
+def _follow(engine: StepEngine, plan: SetPlan) -> None:
     """Switch the plan; a plan that cannot be used never stops a worker, the one before stays."""
     try:
-        engine.follow(head, table)
+        engine.follow(plan)
     except (SynerDiffError, ValueError, KeyError, TypeError) as error:
-        log.warning("plan not used", plan_version=head.get("version"), reason=str(error))
+        log.warning("plan not used", plan_version=plan.head.get("version"), reason=str(error))
 
 
 def serve(pipe: Connection, engine: StepEngine) -> None:
     """Drain commands, step, send what happened; block on the pipe while idle. Returns on Stop or a closed pipe."""
     while True:
         while engine.idle or pipe.poll(0):
+            _do_chores(pipe, engine)
             if not _obey(engine, pipe.recv()):
                 return
         pipe.send(Slot(engine.step()))
+
+
+def _do_chores(pipe: Connection, engine: StepEngine) -> None:
+    """Use a quiet time, until a command comes. A job that comes waits for the piece under way at most."""
+    rest_s = REST_S
+    while engine.idle and engine.has_chore and not pipe.poll(rest_s):
+        rest_s = 0.0
+        done = engine.do_chore()
+        if done is not None:
+            pipe.send(done)
 
 
 def _run(pipe: Connection, spec: EngineSpec) -> int:

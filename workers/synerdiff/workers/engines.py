@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-
-import torch
+from dataclasses import replace
+from typing import Literal, cast
 
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel, load_model
+from synerdiff.engine.profiler import Served, apply_setup, check_profile, device_label, serving_profile, setup_of
 from synerdiff.engine.types import Event, JobFailed, Request
-from synerdiff.policy import plan_view
-from synerdiff.protocol.errors import ModelError
-from synerdiff.workers.messages import EngineSpec, Ready
+from synerdiff.policy import Profile, default_plan, parse_profile, plan_view, profile_document
+from synerdiff.policy.batch import batch_cap
+from synerdiff.policy.cost import CostModel
+from synerdiff.protocol.errors import ModelError, SynerDiffError
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.leisure import Leisure
+from synerdiff.workers.messages import EngineSpec, Profiled, Ready, SetPlan
 
+log = get_logger(__name__)
+
+Executor = Literal["auto", "serial", "threads", "streams"]
 PACKAGES = ("synerdiff", "torch", "diffusers", "transformers", "numpy")
 _WARM_UP = "warm-up"
 
@@ -22,9 +29,10 @@ _WARM_UP = "warm-up"
 class ServedEngine:
     """An engine and what its process says of it."""
 
-    def __init__(self, engine: Engine, ready: Ready) -> None:
+    def __init__(self, engine: Engine, ready: Ready, leisure: Leisure) -> None:
         self._engine = engine
         self.ready = ready
+        self._leisure = leisure
 
     @property
     def idle(self) -> bool:
@@ -39,24 +47,41 @@ class ServedEngine:
         """Drop a job."""
         self._engine.cancel(job_id)
 
-    def follow(self, head: dict[str, str], table: str | None) -> None:
-        """Follow a plan. Raises ``PolicyError`` when it is damaged."""
-        self._engine.set_plan(plan_view(head, table or ""))
+    def follow(self, plan: SetPlan) -> None:
+        """Follow a plan, and measure again at leisure where it asks for that.
+
+        Raises ``PolicyError`` or ``PlanError`` when the plan is damaged, or its profile is for something else.
+        """
+        view = plan_view(plan.head, plan.table)
+        if plan.profile is not None:
+            profile = parse_profile(plan.profile)
+            check_profile(profile, self._engine.model)
+            self._engine.predict_by(profile)
+        self._engine.set_plan(view)
+        if view.plan.reprofile and view.plan.profile_id:
+            self._leisure.ask()
+
+    @property
+    def has_chore(self) -> bool:
+        """Whether a new profile is asked for and not measured yet."""
+        return self._leisure.busy
+
+    def do_chore(self) -> Profiled | None:
+        """Measure one piece of the new profile; the profile once it is whole."""
+        profile = self._leisure.work()
+        if profile is None:
+            return None
+        self._engine.predict_by(profile)
+        return profiled(profile)
 
     def step(self) -> list[Event]:
         """Run one slot."""
         return self._engine.step()
 
 
-def device_name(model: LoadedModel) -> str:
-    """The device as reports show it."""
-    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device)
-
-
-def profile_id(model: LoadedModel) -> str:
-    """Names what slot times depend on: weights, device and number format."""
-    parts = (model.model_hash, device_name(model), str(model.dtype))
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+def profiled(profile: Profile) -> Profiled:
+    """A profile as it crosses the pipe."""
+    return Profiled(profile.profile_id, profile_document(profile))
 
 
 def _versions() -> dict[str, str]:
@@ -75,8 +100,30 @@ def warm_up(engine: Engine, model: LoadedModel) -> None:
                 raise ModelError(f"the model cannot make an image: {event.error.message}")
 
 
+def find_profile(model: LoadedModel, spec: EngineSpec) -> Served | None:
+    """The profile to go by, and the model laid out for it; None where it cannot be had: then plans are the default."""
+    try:
+        served = serving_profile(model, cache_dir=spec.cache_dir, executor=spec.executor, threads=spec.threads)
+        apply_setup(model, setup_of(served.profile))
+    except (SynerDiffError, RuntimeError, ValueError) as error:
+        log.warning("no profile: the default plan is in force", reason=str(error))
+        return None
+    return served
+
+
+def engine_config(spec: EngineSpec, profile: Profile | None) -> EngineConfig:
+    """The engine's limits: what the settings leave open, the profile decides."""
+    config = EngineConfig(
+        capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor, long_prompts=spec.long_prompts
+    )
+    if profile is None:
+        return config
+    executor = cast("Executor", profile.executor) if spec.executor == "auto" else spec.executor
+    return replace(config, max_rows=spec.max_rows or profile.max_rows, executor=executor)
+
+
 def build(spec: EngineSpec) -> ServedEngine:
-    """Load the model and make sure that it works. Raises :class:`ModelError` with the reason."""
+    """Load the model, make sure that it works, and find its profile. Raises :class:`ModelError` with the reason."""
     model = load_model(
         spec.model_path,
         name=spec.model,
@@ -85,10 +132,12 @@ def build(spec: EngineSpec) -> ServedEngine:
         threads=spec.threads,
         expected_hash=spec.model_hash,
     )
-    config = EngineConfig(
-        capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor, long_prompts=spec.long_prompts
-    )
-    engine = Engine(model, config)
-    warm_up(engine, model)
-    ready = Ready(model.entry, device_name(model), profile_id(model), _versions())
-    return ServedEngine(engine, ready)
+    warm_up(Engine(model), model)
+    served = find_profile(model, spec)
+    profile = served.profile if served else None
+    engine = Engine(model, engine_config(spec, profile))
+    if profile is not None:
+        engine.set_plan(default_plan(min(spec.capacity, batch_cap(CostModel(profile)))))
+        engine.predict_by(profile)
+    ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions())
+    return ServedEngine(engine, ready, Leisure(model, served))

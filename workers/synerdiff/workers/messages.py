@@ -11,7 +11,10 @@ from synerdiff.protocol import ErrorInfo, ModelEntry
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What an engine process is started with; no secrets. ``factory`` names the function that builds the engine."""
+    """What an engine process is started with; no secrets.
+
+    ``cache_dir`` is where profiles are kept (empty: nowhere), ``factory`` names the function that builds the engine.
+    """
 
     model: str
     model_path: str | None = None
@@ -23,18 +26,27 @@ class EngineSpec:
     max_rows: int = 0
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     model_hash: str | None = None
+    cache_dir: str = ""
     factory: str = "synerdiff.workers.engines:build"
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "console"
 
 
 @dataclass(frozen=True, slots=True)
+class Profiled:
+    """What the engine goes by now: a profile's id and its document."""
+
+    profile_id: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine process is loaded and has made its first image."""
+    """The engine process is loaded and has made its first image. ``profile`` is None where none could be measured."""
 
     entry: ModelEntry
     device: str
-    profile_id: str = ""
+    profile: Profiled | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,10 +80,14 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """Follow this concurrency plan from the next slot on: the record's fields and its table."""
+    """Follow this concurrency plan from the next slot on: the record's fields and its table.
+
+    ``profile`` is the document that the plan was made by, where the engine has not been told of it yet.
+    """
 
     head: dict[str, str]
-    table: str | None
+    table: str
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +96,4 @@ class Stop:
 
 
 Command = Admit | Cancel | SetPlan | Stop
-Report = Ready | Broken | Slot
+Report = Ready | Broken | Slot | Profiled

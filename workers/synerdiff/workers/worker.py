@@ -22,7 +22,7 @@ from synerdiff.workers.leases import Leases
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.periodic import Periodic
-from synerdiff.workers.plans import PlanFollower
+from synerdiff.workers.plans import PlanFollower, Standing
 from synerdiff.workers.receipts import Maker
 from synerdiff.workers.runner import HintSender, Notify, Outcome, Runner, Serving
 from synerdiff.workers.runs import GiveBack, Phase
@@ -49,6 +49,7 @@ def engine_spec(settings: Settings) -> EngineSpec:
         max_rows=settings.max_rows,
         long_prompts=settings.long_prompts,
         model_hash=settings.model_hash,
+        cache_dir=settings.cache_dir,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
@@ -162,7 +163,7 @@ class GpuWorker:
             send_hints=self._send_hints,
             metrics=self.metrics,
         )
-        self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool, profile_id=ready.profile_id)
+        self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool)
         self.metrics.follow(
             held=lambda: float(len(self._leases)),
             queued=lambda: float(self._uploads.waiting_bytes),
@@ -265,7 +266,8 @@ class GpuWorker:
 
     def report(self) -> WorkerReport:
         """What this worker says of itself."""
-        ready = self._bridge.ready
+        ready, profile = self._bridge.ready, self._bridge.profile
+        plan = self._plans.standing if self._plans else Standing()
         return WorkerReport(
             name=self.name,
             pool=self.pool,
@@ -273,8 +275,11 @@ class GpuWorker:
             pid=os.getpid(),
             capacity=self._capacity,
             running=len(self._leases),
-            profile_id=ready.profile_id if ready else "",
-            plan_version=self._plans.version if self._plans else 0,
+            profile_id=profile.profile_id if profile else "",
+            plan_version=plan.version,
+            plan_source=plan.source,
+            plan_theta=plan.theta,
+            plan_age_s=plan.age_s,
             device=ready.device if ready else "",
             model_hash=ready.entry.model_hash if ready else "",
             state=self._state,

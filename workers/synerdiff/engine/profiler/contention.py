@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import partial
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from synerdiff.engine.executors import Executor, StreamsExecutor, make_executor
 from synerdiff.policy.profile import Granularity, Pairs
 
-from .rounds import Progress, Samples, Task, interleave
+from .rounds import Samples, Stage, Task, rounds
 from .setup import cores
 from .workload import Workload
 
@@ -26,14 +27,14 @@ def beside_name(work: Workload, threads: int) -> str | None:
 
 
 def measure_pairs(
-    work: Workload, executor: Executor, rows: tuple[int, ...], finest: Granularity, repeats: int, progress: Progress
-) -> tuple[Pairs, float]:
+    work: Workload, executor: Executor, rows: tuple[int, ...], finest: Granularity, repeats: int
+) -> Generator[Stage, None, tuple[Pairs, float]]:
     """Run every pair of UNet rows and shares of a decode; also return the spread of the least steady one."""
     counts = sorted({max(1, round(share * len(finest.chunk_s))) for share in SHARES})
     tasks: dict[tuple[int, int], Task] = {
         (n, count): partial(time_pair, work, executor, n, count, finest.name) for n in rows for count in counts
     }
-    found = interleave(tasks, repeats, progress, "contention")
+    found = yield from rounds(tasks, repeats, "contention")
     decodes = tuple(sum(finest.chunk_s[:count]) / finest.decode_s for count in counts)
     unet_s, vae_s = (_grid(found, rows, counts, side) for side in (0, 1))
     return Pairs(rows, decodes, unet_s, vae_s), max(samples.spread for samples in found.values())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +19,34 @@ from .cache import cache_key, load_cached, profile_path, software, store
 from .contention import WORTH, beside_name, make_beside, measure_pairs, saved
 from .device import device_label, dtype_name
 from .overhead import measure_overheads
-from .rounds import Progress, Samples, Task, interleave, silent
-from .setup import apply_setup, choose_setup
+from .rounds import Progress, Samples, Stage, Task, finish, rounds, silent
+from .setup import Setup, apply_setup, choose_setup
 from .workload import STEPS, Workload
 
 MAX_ROWS = 32
 REPEATS = 5
+
+Measuring = Generator[Stage, None, Profile]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured.
+
+    Rows go up to ``max_rows``, and stop after a call that takes longer than ``call_limit_s``. ``repeats`` rounds are
+    counted, after one to warm up where ``warm_up`` says so. ``setup`` is what the model is laid out for already;
+    without one the best is looked for. ``executor``: ``auto`` measures both sides at once and keeps that only where
+    it saves time.
+    """
+
+    max_rows: int = MAX_ROWS
+    granularities: Sequence[str] = GRANULARITIES
+    repeats: int = REPEATS
+    executor: str = "auto"
+    threads: int = 0
+    setup: Setup | None = None
+    call_limit_s: float = math.inf
+    warm_up: bool = True
 
 
 def measure_profile(
@@ -50,14 +73,22 @@ def measure_profile(
     Raises:
         ModelError: the model cannot make images of this size here.
     """
+    effort = Effort(max_rows, granularities, repeats, executor, threads)
+    return finish(measuring(model, width, height, effort), progress)
+
+
+def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Measuring:
+    """The measurement in pieces of one call or decode each; returns the profile. Raises as :func:`measure_profile`."""
     work = Workload(model, width, height)
-    sizes, full = fitting_rows(work, max_rows)
-    setup = choose_setup(work, threads, sizes[-1], min(repeats, 3), progress)
-    apply_setup(model, setup)
-    unet, vae = _measure_alone(work, sizes, granularities, repeats, progress)
+    sizes, full = yield from fitting_rows(work, effort.max_rows, effort.call_limit_s)
+    setup = effort.setup
+    if setup is None:
+        setup = yield from choose_setup(work, effort.threads, sizes[-1], min(effort.repeats, 3))
+        apply_setup(model, setup)
+    unet, vae = yield from _alone(work, sizes, effort)
     cuts = tuple(Granularity(name, samples.medians) for name, samples in vae.items())
     unet_s = tuple(samples.medians[0] for samples in unet.values())
-    overheads = measure_overheads(work, sizes, unet_s)
+    overheads = yield from measure_overheads(work, sizes, unet_s)
     profile = Profile(
         model=model.name,
         device=device_label(model.device),
@@ -78,46 +109,53 @@ def measure_profile(
         encode_s=overheads.encode_s,
         spread=max(samples.spread for samples in (*unet.values(), *vae.values())),
     )
-    return _with_overlap(work, profile, executor, repeats, progress)
+    return (yield from _with_overlap(work, profile, effort))
 
 
-def fitting_rows(work: Workload, max_rows: int) -> tuple[tuple[int, ...], bool]:
+def fitting_rows(
+    work: Workload, max_rows: int, call_limit_s: float
+) -> Generator[Stage, None, tuple[tuple[int, ...], bool]]:
     """The row counts to measure, and whether memory ended before ``max_rows``."""
     sizes: list[int] = []
-    for rows in row_buckets(max_rows):
+    buckets = row_buckets(max_rows)
+    for rows in buckets:
+        yield len(sizes), len(buckets), "rows that fit"
         try:
-            work.time_unet(rows)
+            (seconds,) = work.time_unet(rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not sizes:
                 raise ModelError(f"a UNet call of {rows} rows at {work.width}x{work.height} failed: {error}") from error
             return tuple(sizes), True
         sizes.append(rows)
+        if seconds > call_limit_s and rows >= work.rows_per_sample:
+            break
     return tuple(sizes), False
 
 
-def _measure_alone(
-    work: Workload, sizes: Sequence[int], names: Sequence[str], repeats: int, progress: Progress
-) -> tuple[dict[int, Samples], dict[str, Samples]]:
+def _alone(
+    work: Workload, sizes: Sequence[int], effort: Effort
+) -> Generator[Stage, None, tuple[dict[int, Samples], dict[str, Samples]]]:
     calls: dict[int | str, Task] = {rows: partial(work.time_unet, rows) for rows in sizes}
-    decodes: dict[int | str, Task] = {str(name): partial(work.time_decode, name) for name in names}
-    found = interleave(calls | decodes, repeats, progress, "UNet calls and decodes alone")
-    return {rows: found[rows] for rows in sizes}, {str(name): found[str(name)] for name in names}
+    decodes: dict[int | str, Task] = {str(name): partial(work.time_decode, name) for name in effort.granularities}
+    what = "UNet calls and decodes alone"
+    found = yield from rounds(calls | decodes, effort.repeats, what, warm_up=effort.warm_up)
+    return {rows: found[rows] for rows in sizes}, {str(name): found[str(name)] for name in effort.granularities}
 
 
-def _with_overlap(work: Workload, profile: Profile, executor: str, repeats: int, progress: Progress) -> Profile:
+def _with_overlap(work: Workload, profile: Profile, effort: Effort) -> Measuring:
     """Add the contention surface and its executor where running both sides at once saves time (or was asked for)."""
-    name = beside_name(work, profile.threads) if executor == "auto" else executor
+    name = beside_name(work, profile.threads) if effort.executor == "auto" else effort.executor
     if name is None or name == "serial":
         return profile
     beside = make_beside(work, name, profile.threads)
     positions = sorted({0, len(profile.rows) // 2, len(profile.rows) - 1})
     rows = tuple(profile.rows[i] for i in positions)
     try:
-        pairs, spread = measure_pairs(work, beside, rows, profile.finest, repeats, progress)
+        pairs, spread = yield from measure_pairs(work, beside, rows, profile.finest, effort.repeats)
     finally:
         beside.close()
     gain = saved(pairs, tuple(profile.unet_s[i] for i in positions), profile.finest.decode_s)
-    if executor == "auto" and gain < WORTH:
+    if effort.executor == "auto" and gain < WORTH:
         return profile
     return replace(profile, executor=name, pairs=pairs, spread=max(spread, profile.spread))
 

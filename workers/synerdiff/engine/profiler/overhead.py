@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,6 +13,7 @@ from synerdiff.engine.engine import Engine
 from synerdiff.engine.types import Admitted, JobFailed, SlotReport
 from synerdiff.protocol.errors import ModelError
 
+from .rounds import Stage
 from .workload import Workload
 
 JOBS = 4
@@ -26,7 +28,9 @@ class Overheads:
     encode_s: float
 
 
-def measure_overheads(work: Workload, rows: tuple[int, ...], unet_s: tuple[float, ...]) -> Overheads:
+def measure_overheads(
+    work: Workload, rows: tuple[int, ...], unet_s: tuple[float, ...]
+) -> Generator[Stage, None, Overheads]:
     """Run the engine on a few jobs and see what its slots take beyond the UNet calls of the curve.
 
     Raises :class:`ModelError` if it cannot run them.
@@ -34,8 +38,9 @@ def measure_overheads(work: Workload, rows: tuple[int, ...], unet_s: tuple[float
     engine = Engine(work.model, EngineConfig(capacity=JOBS))
     for index in range(JOBS):
         engine.admit(work.request(index, steps=STEPS, prompt=f"object number {index}"))
-    slots, encode_s = [], []
+    slots, encode_s = list[SlotReport](), list[float]()
     while not engine.idle:
+        yield len(slots), STEPS + 1, "bookkeeping"
         events = engine.step()
         slots += [event for event in events if isinstance(event, SlotReport) and not event.chunks]
         encode_s += [event.encode_s for event in events if isinstance(event, Admitted)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,7 @@ import torch
 from synerdiff.engine.model import LoadedModel
 from synerdiff.policy.profile import Profile
 
-from .rounds import Progress, Task, interleave
+from .rounds import Stage, Task, rounds
 from .workload import STEPS, Workload
 
 MARGIN = 0.03
@@ -60,12 +61,12 @@ def candidates(model: LoadedModel, threads: int) -> list[Setup]:
     return [Setup(count, layout) for count in counts for layout in ("contiguous", "channels_last")]
 
 
-def choose_setup(work: Workload, threads: int, max_rows: int, repeats: int, progress: Progress) -> Setup:
+def choose_setup(work: Workload, threads: int, max_rows: int, repeats: int) -> Generator[Stage, None, Setup]:
     """Measure the candidates in turn and return the fastest; the default unless another is clearly faster."""
     setups = candidates(work.model, threads)
     rows = max(work.rows_per_sample, min(PROBE_ROWS, max_rows))
     tasks: dict[Setup, Task] = {setup: partial(_time_image, work, setup, rows) for setup in setups}
-    found = interleave(tasks, repeats, progress, "threads and memory format")
+    found = yield from rounds(tasks, repeats, "threads and memory format")
     seconds = {setup: _image_s(samples.medians, rows / work.rows_per_sample) for setup, samples in found.items()}
     best = min(seconds, key=seconds.__getitem__)
     needed = MARGIN + found[best].spread
