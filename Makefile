@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 SHELL := /bin/bash
 
-.PHONY: venv lint test demo bench
+.PHONY: venv lint test demo bench docs
 
 venv: .venv/.installed
 
@@ -25,3 +25,6 @@ demo: venv
 
 bench: venv
 	$(PY) -m benchmarks.fleet
+
+docs: venv
+	$(PY) -m tools.api_reference
