@@ -27,4 +27,4 @@ def test_an_example_runs(example: Code, tmp_path: Path) -> None:
 
 
 def test_some_examples_are_marked() -> None:
-    assert len(MARKED) >= 4
+    assert MARKED
