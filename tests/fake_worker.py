@@ -13,6 +13,7 @@ import numpy as np
 from synerdiff.ledger import Claim, Ledger, WorkerReport
 from synerdiff.protocol import ErrorInfo, ImageRef, Job, JobEvent, JobResult, JobState, ModelEntry, Receipt, Timings
 from synerdiff.storage import Store, content_type, encode_image, image_key
+from synerdiff.workers.previews import data_url
 
 MODEL = "tiny-emoji"
 POOL = MODEL
@@ -66,12 +67,21 @@ class FakeWorker:
     def _make(self, job: Job, token: int) -> None:
         for step in range(1, job.steps + 1):
             self.ledger.progress(job.id, token, JobEvent(kind="step", step=step, steps=job.steps))
+            if "slowly" in job.prompt:
+                self._preview(job, token, step)
         if "fail" in job.prompt:
             self.ledger.fail(job.id, token, ErrorInfo(code="engine_error", message="the device caught fire"))
             return
         receipt = Receipt(job_id=job.id, model=job.model, sampler=job.sampler, steps=job.steps, worker=self.name)
         images = [self._image(job, index, receipt) for index in range(job.n)]
         self.ledger.finish(job.id, token, JobResult(images=images, timings=Timings(total=0.5), receipt=receipt))
+
+    def _preview(self, job: Job, token: int, step: int) -> None:
+        """Show the step in a picture, and leave a moment to see it: the next one replaces it."""
+        picture = np.full((4, 4, 3), step, dtype=np.uint8)
+        data = {str(index): data_url(picture) for index in range(job.n)}
+        self.ledger.progress(job.id, token, JobEvent(kind="preview", step=step, steps=job.steps, data=data))
+        self._stopping.wait(0.2)
 
     def _image(self, job: Job, index: int, receipt: Receipt) -> ImageRef:
         pixels = np.full((job.height, job.width, 3), (job.seed + index) % 256, dtype=np.uint8)

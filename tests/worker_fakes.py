@@ -16,6 +16,7 @@ from synerdiff.engine.types import (
     ImageReceipt,
     ImageTimings,
     JobFailed,
+    Previewed,
     Request,
     SlotReport,
     Stepped,
@@ -77,7 +78,9 @@ class FakeEngine:
             return [Admitted(job_id, 0.001)]
         if step < request.steps:
             self._jobs[job_id] = (request, step + 1)
-            return [Stepped(job_id, step + 1, request.steps)]
+            pictures = {index: np.full((4, 4, 3), step % 256, dtype=np.uint8) for index in range(request.n)}
+            previews = [Previewed(job_id, step + 1, request.steps, pictures)] if step % 100 == 50 else []
+            return [Stepped(job_id, step + 1, request.steps), *previews]
         del self._jobs[job_id]
         return [image(request, index) for index in range(request.n)]
 

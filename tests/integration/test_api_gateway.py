@@ -383,6 +383,42 @@ def test_openai_images_as_urls(openai_client: openai.OpenAI, worker: FakeWorker)
     assert [model.id for model in openai_client.models.list()] == [MODEL]
 
 
+def test_openai_images_streamed(openai_client: openai.OpenAI, worker: FakeWorker) -> None:
+    stream = openai_client.images.generate(
+        prompt="a fox, slowly", n=2, size="64x64", stream=True, partial_images=2, extra_body={"steps": 9}
+    )
+    events = list(stream)
+    partial = [event for event in events if event.type == "image_generation.partial_image"]
+    completed = [event for event in events if event.type == "image_generation.completed"]
+    assert [event.type for event in events] == [event.type for event in partial + completed]
+    assert [event.partial_image_index for event in partial] == [0, 0, 1, 1]
+    assert {event.output_format for event in partial} == {"webp"}
+    assert all(base64.b64decode(event.b64_json).startswith(b"RIFF") for event in partial)
+    assert [(event.size, event.output_format) for event in completed] == [("64x64", "png")] * 2
+    assert all(base64.b64decode(event.b64_json).startswith(b"\x89PNG") for event in completed)
+
+
+def test_openai_streams_say_what_went_wrong(openai_client: openai.OpenAI, worker: FakeWorker) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match="steps"):
+        openai_client.images.generate(prompt="a fox", stream=True, extra_body={"steps": 0})
+    stream = openai_client.images.generate(prompt="please fail", stream=True, extra_body={"steps": 1})
+    with pytest.raises(openai.APIError, match="caught fire"):
+        list(stream)
+
+
+def test_previews_are_streamed_to_those_who_ask(
+    http: httpx.Client, worker: FakeWorker, redis_client: redis.Redis
+) -> None:
+    job = http.post("/v1/jobs", json={"prompt": "a fox, slowly", "steps": 3}).json()
+    events = _events(http, job["events_url"] + "?previews=true")
+    pictures = [event for event in events if event["kind"] == "preview"]
+    assert pictures
+    assert {event["id"] for event in pictures} == {""}
+    assert pictures[0]["data"]["0"].startswith("data:image/webp;base64,")
+    assert not redis_client.exists(f"synerdiff:preview:{job['id']}")
+    assert all(event["kind"] != "preview" for event in _events(http, job["events_url"]))
+
+
 def test_openai_errors(openai_client: openai.OpenAI, worker: FakeWorker) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match="stpes") as caught:
         openai_client.images.generate(prompt="a fox", extra_body={"stpes": 1})

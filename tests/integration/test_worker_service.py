@@ -16,7 +16,7 @@ import pytest
 
 from synerdiff.cli.embedded import EmbeddedRedis, EmbeddedS3, S3Access
 from synerdiff.engine.model import shipped_path
-from synerdiff.protocol import JobState
+from synerdiff.protocol import JobEvent, JobState
 from synerdiff.protocol.errors import SynerDiffError, UnsafeBroker
 from synerdiff.settings import Settings
 from synerdiff.storage import read_receipt
@@ -49,11 +49,19 @@ def seen(stack: WorkerStack) -> Iterator[list[dict[str, Any]]]:
         thread.join(10)
 
 
+def _preview(stack: WorkerStack, job_id: str) -> JobEvent | None:
+    events = stack.ledger.events(job_id, previews_after="0")
+    return next((event for event in events if event.kind == "preview"), None)
+
+
 def test_jobs_become_images_and_flower_sees_them_without_a_prompt(
     stack: WorkerStack, seen: list[dict[str, Any]]
 ) -> None:
     worker = stack.start()
     ids = stack.submit("xylophone in a zeppelin", "xylophone", n=2, steps=600)
+    preview = wait_until(lambda: _preview(stack, ids[0]), what="a preview")
+    assert sorted(preview.data) == ["0", "1"]
+    assert all(url.startswith("data:image/webp;base64,") for url in preview.data.values())
     for view in stack.ended(ids):
         assert view.state is JobState.SUCCEEDED
         assert view.receipt is not None

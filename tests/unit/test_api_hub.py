@@ -19,6 +19,7 @@ class Streams:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.events: dict[str, list[JobEvent]] = {}
+        self.pictures: dict[str, JobEvent] = {}
         self.readers: set[int] = set()
         self.failures = 0
 
@@ -28,14 +29,17 @@ class Streams:
             stream.append(JobEvent.model_validate({"id": f"{len(stream) + 1}-0", "kind": kind, "step": step}))
             self.changed.notify_all()
 
-    def read_many(self, after: Mapping[str, str], block_s: float) -> list[tuple[str, JobEvent]]:
+    def read_many(
+        self, after: Mapping[str, str], block_s: float, previews: Mapping[str, str]
+    ) -> list[tuple[str, JobEvent]]:
         self.readers.add(threading.get_ident())
         if self.failures:
             self.failures -= 1
             raise LedgerUnavailable("away")
         with self.changed:
             self.changed.wait_for(lambda: any(self._past(job_id, at) for job_id, at in after.items()), block_s)
-            return [(job_id, event) for job_id, at in after.items() for event in self._past(job_id, at)]
+            pictures = [(job_id, self.pictures.pop(job_id)) for job_id in previews if job_id in self.pictures]
+            return pictures + [(job_id, event) for job_id, at in after.items() for event in self._past(job_id, at)]
 
     def read_one(self, job_id: str, after: str) -> list[JobEvent]:
         with self.changed:
@@ -110,6 +114,29 @@ def test_a_late_follower_of_a_watched_job_gets_its_past(hub: EventHub, streams: 
         return await late
 
     assert asyncio.run(run()) == ["queued0", "started0", "succeeded0"]
+
+
+def test_previews_come_to_those_who_asked_and_carry_no_id(hub: EventHub, streams: Streams) -> None:
+    seen: dict[bool, list[str]] = {True: [], False: []}
+
+    async def follow(wanted: bool) -> None:
+        async for event in hub.follow("a", previews=wanted):
+            seen[wanted].append(event.id)
+
+    async def run() -> None:
+        streams.add("a", "started")
+        both = [asyncio.create_task(follow(wanted)) for wanted in seen]
+        while not all(seen.values()):
+            await asyncio.sleep(0)
+        streams.pictures["a"] = JobEvent(id="9-0", kind="preview")
+        streams.add("a", "step", 1)
+        while "2-0" not in seen[False] or "2-0" not in seen[True]:
+            await asyncio.sleep(0)
+        streams.add("a", "succeeded")
+        await asyncio.gather(*both)
+
+    asyncio.run(run())
+    assert seen == {True: ["1-0", "", "2-0", "3-0"], False: ["1-0", "2-0", "3-0"]}
 
 
 def test_a_follower_that_leaves_is_forgotten(hub: EventHub, streams: Streams) -> None:

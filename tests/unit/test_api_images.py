@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synerdiff.api.images import translate
+from synerdiff.api.images import Reply, translate
 from synerdiff.protocol.errors import InvalidJob
 
 
@@ -23,7 +23,7 @@ def test_fields_are_translated() -> None:
             "steps": 4,
         }
     )
-    assert wanted == "b64_json"
+    assert wanted == Reply("b64_json")
     assert fields == {
         "prompt": "a fox",
         "model": "tiny-emoji",
@@ -37,7 +37,7 @@ def test_fields_are_translated() -> None:
 
 
 def test_what_is_left_out_has_defaults() -> None:
-    assert translate({"prompt": "a fox", "size": "auto", "stream": False}) == ({"prompt": "a fox"}, "url")
+    assert translate({"prompt": "a fox", "size": "auto", "stream": False}) == ({"prompt": "a fox"}, Reply())
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,22 @@ def test_quality_has_two_vocabularies(given: str, job: str | None) -> None:
         ("size", ["64x64"]),
         ("response_format", "png"),
         ("response_format", []),
-        ("stream", True),
+        ("stream", "yes"),
+        ("partial_images", 4),
+        ("partial_images", True),
+        ("partial_images", "2"),
     ],
 )
 def test_a_wrong_value_names_its_field(field: str, value: Any) -> None:
     with pytest.raises(InvalidJob) as caught:
         translate({"prompt": "x", field: value})
     assert caught.value.field == field
+
+
+def test_streams_carry_the_images_themselves() -> None:
+    assert translate({"prompt": "x", "stream": True, "partial_images": 2})[1] == Reply("url", True, 2)
+    with pytest.raises(InvalidJob, match="b64_json where stream"):
+        translate({"prompt": "x", "stream": True, "response_format": "url"})
 
 
 def test_metadata_of_a_wrong_kind_reaches_the_validation() -> None:

@@ -16,6 +16,7 @@ from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Measured, Metrics
 from synerdiff.api.outlook import Outlook
+from synerdiff.api.partial import MAX_PARTIAL_IMAGES
 from synerdiff.api.schema import job_schema
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
@@ -94,6 +95,8 @@ def _request_schemas(settings: Settings) -> dict[str, Any]:
     own = {
         "size": {"type": "string", "description": "WIDTHxHEIGHT or auto"},
         "response_format": {"enum": ["url", "b64_json"], "default": "url"},
+        "stream": {"type": "boolean", "default": False},
+        "partial_images": {"type": "integer", "minimum": 0, "maximum": MAX_PARTIAL_IMAGES, "default": 0},
         "output_format": job["properties"]["format"],
         "quality": {"type": "string", "description": "exact, balanced or fast; OpenAI's names work too"},
         "user": {"type": "string", "description": "kept in the job's metadata"},

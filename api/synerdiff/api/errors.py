@@ -99,7 +99,12 @@ class JsonReply(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, separators=(",", ":")).encode("ascii")
+        return text(content).encode("ascii")
+
+
+def text(content: Any) -> str:
+    """JSON in ASCII."""
+    return json.dumps(content, separators=(",", ":"))
 
 
 def reply(error: SynerDiffError, headers: dict[str, str] | None = None) -> Response:

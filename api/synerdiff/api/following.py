@@ -17,15 +17,17 @@ from synerdiff.protocol.errors import LedgerUnavailable
 QUEUE_NEWS_S = 5.0
 
 
-async def sent(gateway: Gateway, view: JobView, after: str) -> AsyncIterator[ServerSentEvent]:
+async def sent(
+    gateway: Gateway, view: JobView, after: str, *, previews: bool = False
+) -> AsyncIterator[ServerSentEvent]:
     """The events of a job past ``after``, for the wire. One that the stream does not hold has no id."""
-    async for event in expected(gateway, view, after):
+    async for event in expected(gateway, view, after, previews=previews):
         yield ServerSentEvent(event.model_dump_json(), event=event.kind, id=event.id or None)
 
 
-async def expected(gateway: Gateway, view: JobView, after: str) -> AsyncIterator[JobEvent]:
+async def expected(gateway: Gateway, view: JobView, after: str, *, previews: bool = False) -> AsyncIterator[JobEvent]:
     """The events of a job with ``position`` and ``eta_s`` in their data; while it is queued, news of these."""
-    events = aiter(gateway.hub.follow(view.id, after))
+    events = aiter(gateway.hub.follow(view.id, after, previews=previews))
     upcoming = asyncio.ensure_future(anext(events, None))
     queued, told = not view.state.final and view.started_at is None, ""
     try:
@@ -41,6 +43,9 @@ async def expected(gateway: Gateway, view: JobView, after: str) -> AsyncIterator
             if found is None:
                 return
             upcoming = asyncio.ensure_future(anext(events, None))
+            if found.kind == "preview":
+                yield found
+                continue
             queued = found.kind in ("queued", "requeued")
             found = await _with_expectation(gateway, view, found)
             told = found.data.get("position", "")

@@ -20,7 +20,7 @@ BLOCK_S = 0.2  # how late a new follower's first live event may be
 RETRY_S = 0.5
 RECHECK_S = 15.0
 
-ReadMany = Callable[[Mapping[str, str], float], Sequence[tuple[str, JobEvent]]]
+ReadMany = Callable[[Mapping[str, str], float, Mapping[str, str]], Sequence[tuple[str, JobEvent]]]
 ReadOne = Callable[[str, str], Sequence[JobEvent]]
 Ended = Callable[[str], bool]
 
@@ -28,14 +28,15 @@ Ended = Callable[[str], bool]
 @dataclass(eq=False, slots=True)
 class _Follower:
     loop: asyncio.AbstractEventLoop
+    previews: bool = False
     queue: asyncio.Queue[JobEvent] = field(default_factory=asyncio.Queue)  # bounded by the stream's own trimming
 
 
 class EventHub:
     """Followers of jobs' events.
 
-    ``read_many(after, block_s)`` reads the streams of several jobs past an id each, ``read_one`` one job's,
-    ``ended`` tells whether a job's record is final or gone.
+    ``read_many(after, block_s, previews)`` reads the streams of several jobs past an id each, and the previews of
+    some, ``read_one`` one job's stream; ``ended`` tells whether a job's record is final or gone.
     """
 
     def __init__(self, read_many: ReadMany, read_one: ReadOne, ended: Ended) -> None:
@@ -43,6 +44,7 @@ class EventHub:
         self._lock = threading.Lock()
         self._followers: dict[str, set[_Follower]] = {}
         self._after: dict[str, str] = {}
+        self._previews: dict[str, str] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-hub", daemon=True)
@@ -63,12 +65,12 @@ class EventHub:
         with self._lock:
             return sum(len(group) for group in self._followers.values())
 
-    async def follow(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
-        """A job's events past ``after``, to its end.
+    async def follow(self, job_id: str, after: str = "0", *, previews: bool = False) -> AsyncIterator[JobEvent]:
+        """A job's events past ``after``, to its end; its previews among them if wanted, which have no id.
 
         Following begins before the past is read, so nothing falls between; what comes twice is dropped by id.
         """
-        follower = _Follower(asyncio.get_running_loop())
+        follower = _Follower(asyncio.get_running_loop(), previews)
         self._join(job_id, follower, after)
         try:
             ended = await asyncio.to_thread(self._ended, job_id)  # before the past: what ended has all its events
@@ -80,6 +82,8 @@ class EventHub:
                 event_or_none = await self._next(follower)
                 if event_or_none is None:
                     ended = await asyncio.to_thread(self._ended, job_id)
+                elif event_or_none.kind == "preview":
+                    yield event_or_none
                 elif _order(event_or_none.id) > _order(after):
                     after = event_or_none.id
                     yield event_or_none
@@ -97,25 +101,29 @@ class EventHub:
         with self._lock:
             self._followers.setdefault(job_id, set()).add(follower)
             self._after.setdefault(job_id, after)
+            if follower.previews:
+                self._previews.setdefault(job_id, "0")
         self._wake.set()
 
     def _leave(self, job_id: str, follower: _Follower) -> None:
         with self._lock:
             group = self._followers[job_id]
             group.discard(follower)
+            if not any(other.previews for other in group):
+                self._previews.pop(job_id, None)
             if not group:
                 del self._followers[job_id], self._after[job_id]
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             with self._lock:
-                after = dict(self._after)
+                after, previews = dict(self._after), dict(self._previews)
             if not after:
                 self._wake.wait(RETRY_S)
                 self._wake.clear()
                 continue
             try:
-                for job_id, event in self._read_many(after, BLOCK_S):
+                for job_id, event in self._read_many(after, BLOCK_S, previews):
                     self._deliver(job_id, event)
             except LedgerUnavailable as error:
                 log.warning("event streams wait for Redis: %s", error.message)
@@ -125,8 +133,15 @@ class EventHub:
         with self._lock:
             if job_id not in self._followers:
                 return
-            self._after[job_id] = event.id
+            preview = event.kind == "preview"
+            if preview:
+                self._previews[job_id] = event.id
+                event = event.model_copy(update={"id": ""})  # a client that comes back goes on by the others' ids
+            else:
+                self._after[job_id] = event.id
             for follower in self._followers[job_id]:
+                if preview and not follower.previews:
+                    continue
                 follower.loop.call_soon_threadsafe(follower.queue.put_nowait, event)
 
 

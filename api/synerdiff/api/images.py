@@ -7,16 +7,19 @@ import base64
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from synerdiff.api.body import json_object
 from synerdiff.api.context import Gateway, gateway_of
-from synerdiff.api.jobs import for_tenant
+from synerdiff.api.jobs import HEARTBEAT_S, STREAM, STREAM_HEADERS, for_tenant
 from synerdiff.api.keys import Tenant
+from synerdiff.api.partial import MAX_PARTIAL_IMAGES, streamed
 from synerdiff.api.schema import IMAGES_BODY, WAIT_ERRORS
 from synerdiff.client import outcome
 from synerdiff.client.images import fetch, with_urls
@@ -30,6 +33,15 @@ _REPLIES = ("url", "b64_json")
 # OpenAI's names for how much care is taken, beside our own.
 _QUALITY = {"auto": None, "standard": None, "medium": None, "low": "fast", "hd": "exact", "high": "exact"}
 _RENAMED = {"output_format": "format"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """In what form the images are wanted: ``url`` or ``b64_json``, whole or streamed with partial images."""
+
+    form: str = "url"
+    stream: bool = False
+    partial_images: int = 0
 
 
 class GeneratedImage(BaseModel):
@@ -52,33 +64,34 @@ class Images(BaseModel):
     "/generations",
     response_model=Images,
     response_model_exclude_none=True,
-    responses=WAIT_ERRORS,
+    responses={**WAIT_ERRORS, 200: {"model": Images, "content": STREAM}},
     openapi_extra=IMAGES_BODY,
 )
 async def generate(
     gateway: Annotated[Gateway, Depends(gateway_of)],
     tenant: Tenant,
     request: Annotated[dict[str, Any], Depends(json_object)],
-) -> Images:
-    """Make images and wait for them. A job's own fields (steps, seed, ...) may be given beside OpenAI's."""
+) -> Images | EventSourceResponse:
+    """Make images and wait for them. A job's own fields (steps, seed, ...) may be given beside OpenAI's.
+
+    With ``stream``, server-sent events: ``image_generation.partial_image`` up to ``partial_images`` times, then
+    ``image_generation.completed`` for each image.
+    """
     fields, wanted = translate(request)
     submission = await run_in_threadpool(gateway.backend.submit, for_tenant(fields, tenant))
     gateway.metrics.submitted.labels(created="true").inc()
+    if wanted.stream:
+        events = streamed(gateway, submission.id, wanted.partial_images)
+        return EventSourceResponse(events, ping=HEARTBEAT_S, headers=STREAM_HEADERS)
     view = await _ended(gateway, submission.id)
-    data = await run_in_threadpool(_data, gateway, view, wanted)
+    data = await run_in_threadpool(_data, gateway, view, wanted.form)
     return Images(created=int(time.time()), data=data, job_id=view.id)
 
 
-def translate(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def translate(request: Mapping[str, Any]) -> tuple[dict[str, Any], Reply]:
     """OpenAI's fields as a job's, and the wanted form of the reply. Raises :class:`InvalidJob`."""
     fields = {_RENAMED.get(key, key): value for key, value in request.items()}
-    wanted = fields.pop("response_format", None)
-    if wanted is None:
-        wanted = "url"
-    if wanted not in _REPLIES:
-        raise _wrong("response_format", f"response_format must be url or b64_json; got {str(wanted)[:40]!r}")
-    if fields.pop("stream", None) not in (None, False):
-        raise _wrong("stream", "stream must be false: follow the job's events for progress")
+    wanted = _reply(fields)
     size = fields.pop("size", None)
     if size not in (None, "auto"):
         fields["width"], fields["height"] = _size(size)
@@ -89,6 +102,23 @@ def translate(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if isinstance(quality, str) and quality in _QUALITY:
         fields["quality"] = _QUALITY[quality]
     return fields, wanted
+
+
+def _reply(fields: dict[str, Any]) -> Reply:
+    form, stream = fields.pop("response_format", None), fields.pop("stream", None)
+    partial_images = fields.pop("partial_images", None)
+    if form is not None and form not in _REPLIES:
+        raise _wrong("response_format", f"response_format must be url or b64_json; got {str(form)[:40]!r}")
+    if stream is not None and not isinstance(stream, bool):
+        raise _wrong("stream", f"stream must be true or false; got {str(stream)[:40]!r}")
+    if stream and form == "url":
+        raise _wrong("response_format", "response_format must be b64_json where stream is true; got 'url'")
+    if partial_images is not None and (
+        type(partial_images) is not int or not 0 <= partial_images <= MAX_PARTIAL_IMAGES
+    ):
+        message = f"partial_images must be a whole number from 0 to {MAX_PARTIAL_IMAGES}; got"
+        raise _wrong("partial_images", f"{message} {str(partial_images)[:40]!r}")
+    return Reply(form or "url", bool(stream), partial_images or 0)
 
 
 def _size(size: Any) -> tuple[int, int]:

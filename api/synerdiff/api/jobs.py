@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from synerdiff.protocol.errors import Forbidden, JobNotFound
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 HEARTBEAT_S = 15
 STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 
@@ -116,12 +117,16 @@ async def events(
     job_id: JOB_ID,
     gateway: Here,
     tenant: Tenant,
+    previews: Annotated[bool, Query(description="small pictures of unfinished images too")] = False,
     last_event_id: Annotated[str | None, Header(description="go on after this event's id")] = None,
 ) -> EventSourceResponse:
-    """Follow a job as server-sent events: ``event`` is the kind, ``data`` the event as JSON, to the job's end."""
+    """Follow a job as server-sent events: ``event`` is the kind, ``data`` the event as JSON, to the job's end.
+
+    Without ``id``: news of a queued job's position, and previews.
+    """
     after = _after(last_event_id)
     view = await run_in_threadpool(owned, gateway, job_id, tenant)
-    return EventSourceResponse(sent(gateway, view, after), ping=HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(sent(gateway, view, after, previews=previews), ping=HEARTBEAT_S, headers=STREAM_HEADERS)
 
 
 def _after(last_event_id: str | None) -> str:

@@ -64,14 +64,20 @@ class AsyncClient:
                 await asyncio.sleep(pace.next_s())
         return await self._run(self.sync.wait_many, job_ids, urls=urls)
 
-    async def events(self, job_id: str, *, after: str = "0", timeout_s: float | None = None) -> AsyncIterator[JobEvent]:
+    async def events(
+        self, job_id: str, *, after: str = "0", timeout_s: float | None = None, previews: bool = False
+    ) -> AsyncIterator[JobEvent]:
         """See :meth:`Client.events`."""
         pace = Pace(timeout_s)
+        seen = "0" if previews else None
         while True:
             view = await self._run(self.sync.backend.view, job_id)
             ended = view.state.final
-            for event in await self._run(self.sync.backend.ledger.events, job_id, after):
-                after = event.id
+            for event in await self._run(self.sync.backend.ledger.events, job_id, after, 0.0, seen):
+                if event.kind == "preview":
+                    seen = event.id
+                else:
+                    after = event.id
                 pace.reset()
                 yield event
                 ended = ended or event.final

@@ -81,17 +81,24 @@ class Client:
         found = [views[job_id] for job_id in job_ids]
         return [self._with_urls(view) for view in found] if urls else found
 
-    def events(self, job_id: str, *, after: str = "0", timeout_s: float | None = None) -> Iterator[JobEvent]:
+    def events(
+        self, job_id: str, *, after: str = "0", timeout_s: float | None = None, previews: bool = False
+    ) -> Iterator[JobEvent]:
         """Follow a job from the event after ``after`` (an event's id) to its end.
 
+        With ``previews``, events of kind ``preview`` come along: ``data`` has a ``data:`` URL for each image's index.
         Raises :class:`JobNotFound`, and :class:`WaitTimeout` when it has not ended after ``timeout_s``.
         """
         pace = Pace(timeout_s)
         block_s = 0.0
+        seen = "0" if previews else None
         while True:
             ended = self.backend.view(job_id).state.final  # read first: what ended before has all its events
-            for event in self.backend.ledger.events(job_id, after, 0.0 if ended else block_s):
-                after = event.id
+            for event in self.backend.ledger.events(job_id, after, 0.0 if ended else block_s, seen):
+                if event.kind == "preview":
+                    seen = event.id
+                else:
+                    after = event.id
                 yield event
                 ended = ended or event.final
             if ended:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 EventKind = Literal[
-    "queued", "started", "step", "image", "requeued", "succeeded", "failed", "cancelled", "expired", "dead"
+    "queued", "started", "step", "preview", "image", "requeued", "succeeded", "failed", "cancelled", "expired", "dead"
 ]
 FINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "dead"})
 
@@ -16,7 +16,7 @@ class JobEvent(BaseModel):
     """One thing that happened to a job. ``id`` is the stream's id, ``at`` seconds since the epoch.
 
     ``step`` of ``steps`` counts denoising steps of the slowest image; ``image`` is the index of an image
-    that is stored.
+    that is stored. A ``preview`` has a small ``data:`` URL in ``data`` for each unfinished image, by its index.
     """
 
     model_config = ConfigDict(extra="ignore")

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")
     capacity: int = Field(default=16, ge=1, le=4096, description="jobs one worker holds at a time")
     max_rows: int = Field(default=0, ge=0, description="cap on UNet rows in a call; 0 chooses from the profile")
+    preview_s: float = Field(
+        default=1.0, ge=0, description="shortest time between previews of unfinished images; 0: none"
+    )
 
     long_prompts: Literal["refuse", "chunk"] = Field(
         default="refuse", description="prompts over the text encoder's length: refused, or encoded in chunks of it"

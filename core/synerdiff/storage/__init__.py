@@ -5,7 +5,7 @@ Importing this package is cheap: boto3 and Pillow are imported where they are fi
 
 from synerdiff.storage.config import StoreConfig
 from synerdiff.storage.embedded import Embedded, read_embedded, read_receipt
-from synerdiff.storage.encode import encode_image
+from synerdiff.storage.encode import encode_image, encode_preview
 from synerdiff.storage.keys import content_type, image_key
 from synerdiff.storage.store import Store, Stored
 
@@ -16,6 +16,7 @@ __all__ = [
     "Stored",
     "content_type",
     "encode_image",
+    "encode_preview",
     "image_key",
     "read_embedded",
     "read_receipt",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 JPEG_QUALITY = 95
+PREVIEW_QUALITY = 80
 
 
 class Pixels(Protocol):
@@ -42,6 +43,13 @@ def encode_image(pixels: Pixels, format: ImageFormat, receipt: Receipt, index: i
         image.save(out, "WEBP", lossless=True, quality=0, method=0, exif=_exif(embedded))
     else:
         image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=_exif(embedded))
+    return out.getvalue()
+
+
+def encode_preview(pixels: Pixels) -> bytes:
+    """Encode a small picture for looking at, uint8 [height, width, 3], as lossy WebP without a receipt."""
+    out = io.BytesIO()
+    _image(pixels).save(out, "WEBP", quality=PREVIEW_QUALITY, method=0)
     return out.getvalue()
 
 

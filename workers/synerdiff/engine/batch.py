@@ -15,7 +15,7 @@ from torch import Tensor
 from synerdiff.engine.conditioning import Conditions, Rows
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
-from synerdiff.engine.samplers import advance
+from synerdiff.engine.samplers import advance, denoised
 from synerdiff.engine.schedule import MULTISTEP, Row
 
 
@@ -74,6 +74,16 @@ class Batch:
             scaled = torch.cat([_select(scaled, rows.index), scaled])
             timesteps = torch.cat([_select(timesteps, rows.index), timesteps])
         return Inputs(scaled.to(self.dtype), timesteps, rows)
+
+    def denoised(self, model_output: Tensor) -> Tensor:
+        """The clean latents ``[N, C, h, w]`` that the model's output for this step predicts."""
+        columns = self._current
+        assert columns is not None, "inputs() comes first"
+        x, kind = self.latents, self._model.tables.prediction
+        parts = [(part.sampler, part.span) for part in self._parts]
+        return torch.cat(
+            [denoised(sampler, x[span], model_output[span], columns[:, span], kind) for sampler, span in parts]
+        )
 
     def advance(self, model_output: Tensor) -> None:
         """Take every member one step on with the guided model output ``[N, C, h, w]`` float32."""

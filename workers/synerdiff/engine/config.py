@@ -14,6 +14,7 @@ class EngineConfig:
     own; the plan's batch cap and memory still hold). ``decode_queue_bytes`` bounds the images that wait for
     their pixels, counted as decoded float32; past it nothing is admitted. ``embedding_cache`` counts texts.
     ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
+    ``preview_s`` is the shortest time between two previews, in seconds; 0: none are made.
     ``float_images`` makes events carry float32 pixels in [0, 1] instead of uint8.
     """
 
@@ -23,4 +24,5 @@ class EngineConfig:
     embedding_cache: int = 256
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
+    preview_s: float = 0.0
     float_images: bool = False

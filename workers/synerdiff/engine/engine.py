@@ -25,6 +25,7 @@ from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.prediction import SlotPrediction
+from synerdiff.engine.preview import Previews
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
 from synerdiff.policy import Action, PlanView, Profile, default_plan
@@ -82,6 +83,7 @@ class Engine:
         self._jobs = Jobs()
         self._groups = Groups()
         self._decodes = DecodeQueue(model, clock)
+        self._previews = Previews(model, self.config.preview_s, clock)
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
         self._prediction: SlotPrediction | None = None
         self._predicted: dict[int, float] = {}
@@ -221,7 +223,9 @@ class Engine:
         batch = group.batch(self.model)
         inputs = batch.inputs(skipping)
         prediction = call_unet(self.model, batch, inputs, self._limits, group.shape)
-        batch.advance(guide(self._guidance, batch, inputs, prediction))
+        guided = guide(self._guidance, batch, inputs, prediction)
+        self._previews.take(batch, guided)
+        batch.advance(guided)
         for position, sample in enumerate(batch.members):
             sample.rows_run += sample.rows - (position in skipping)
             sample.call_rows += inputs.rows.count
@@ -233,7 +237,7 @@ class Engine:
         """Report progress, fail what had no memory, and hand what is denoised to the decode queue."""
         members = group.batch(self.model).members
         unfit = {members[position].job_id: members[position] for position in ran.unfit}
-        events: list[Event] = [*self._jobs.news(members)]
+        events: list[Event] = [*self._jobs.news(members), *self._previews.pop()]
         if unfit or any(sample.done for sample in members):
             for sample in self._groups.remove(lambda sample: sample.done and sample.job_id not in unfit):
                 events += self._denoised(sample)

@@ -25,6 +25,17 @@ def data_prediction(x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
     return (x - c[Row.B] * m) / c[Row.A]
 
 
+def euler_data_prediction(x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
+    """The predicted clean latents x_0 where A is sigma."""
+    return m * c[Row.C] + x / c[Row.D] if prediction == V_PREDICTION else x - c[Row.A] * m
+
+
+def denoised(sampler: str, x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
+    """The predicted clean latents x_0 at this step of ``sampler``."""
+    predict = euler_data_prediction if sampler in ("euler", "euler_a") else data_prediction
+    return predict(x, m, c, prediction)
+
+
 def ddim(x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
     """DDIM with eta 0 (Song et al. 2020, equation 12)."""
     x_0 = data_prediction(x, m, c, prediction)
@@ -34,9 +45,8 @@ def ddim(x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
 
 def euler(x: Tensor, m: Tensor, c: Tensor, prediction: str) -> Tensor:
     """Euler's method on the probability-flow ODE (Karras et al. 2022, algorithm 2 without churn)."""
-    sigma = c[Row.A]
-    x_0 = m * c[Row.C] + x / c[Row.D] if prediction == V_PREDICTION else x - sigma * m
-    return x + (x - x_0) / sigma * c[Row.B]
+    x_0 = euler_data_prediction(x, m, c, prediction)
+    return x + (x - x_0) / c[Row.A] * c[Row.B]
 
 
 def euler_a(x: Tensor, m: Tensor, c: Tensor, prediction: str, noise: Tensor) -> Tensor:

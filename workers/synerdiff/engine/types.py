@@ -82,6 +82,16 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """What the job's images look like at this step: ``images`` is by index, ``[height, width, 3]``, small."""
+
+    job_id: str
+    step: int
+    steps: int
+    images: dict[int, Pixels]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReady:
     """One image is decoded; ``pixels`` is ``[height, width, 3]``."""
 
@@ -123,4 +133,4 @@ class SlotReport:
     splits: int = 0
 
 
-Event = Admitted | Stepped | ImageReady | JobFailed | SlotReport
+Event = Admitted | Stepped | Previewed | ImageReady | JobFailed | SlotReport

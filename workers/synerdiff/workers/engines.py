@@ -114,7 +114,11 @@ def find_profile(model: LoadedModel, spec: EngineSpec) -> Served | None:
 def engine_config(spec: EngineSpec, profile: Profile | None) -> EngineConfig:
     """The engine's limits: what the settings leave open, the profile decides."""
     config = EngineConfig(
-        capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor, long_prompts=spec.long_prompts
+        capacity=spec.capacity,
+        max_rows=spec.max_rows,
+        executor=spec.executor,
+        long_prompts=spec.long_prompts,
+        preview_s=spec.preview_s,
     )
     if profile is None:
         return config

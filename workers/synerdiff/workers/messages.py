@@ -27,6 +27,7 @@ class EngineSpec:
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     model_hash: str | None = None
     cache_dir: str = ""
+    preview_s: float = 0.0
     factory: str = "synerdiff.workers.engines:build"
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "console"

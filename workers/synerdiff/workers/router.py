@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from synerdiff.engine.types import Admitted, Event, ImageReady, JobFailed, SlotReport, Stepped
-from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, Phase, Run
+from synerdiff.engine.types import Admitted, Event, ImageReady, JobFailed, Previewed, SlotReport, Stepped
+from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, Phase, Previewing, Run
 
 
 class Router:
@@ -59,6 +59,8 @@ class Router:
                 return False
             case Stepped(_, step, steps):
                 self._tell_step(run, step, steps)
+            case Previewed():
+                run.tell(Previewing(event))
             case ImageReady():
                 return self._deliver(run, event)
             case JobFailed(job_id, error):

@@ -18,8 +18,9 @@ from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.persist import persist
+from synerdiff.workers.previews import preview_event
 from synerdiff.workers.receipts import job_receipt, job_timings
-from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Moved, Revoked, Run, Saved
+from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Moved, Previewing, Revoked, Run, Saved
 from synerdiff.workers.uploads import Uploads
 
 log = get_logger(__name__)
@@ -170,6 +171,8 @@ class Runner:
                 case Moved(step, steps):
                     self._tell(run, JobEvent(kind="step", step=step, steps=steps))
                     notify(step, steps)
+                case Previewing(preview):
+                    self._tell(run, preview_event(preview))
                 case Imaged(image):
                     done.timings.append(image.timings)
                     self._uploads.submit(run, image)

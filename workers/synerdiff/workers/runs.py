@@ -8,7 +8,7 @@ from enum import Enum
 from queue import SimpleQueue
 from threading import Event
 
-from synerdiff.engine.types import ImageReady
+from synerdiff.engine.types import ImageReady, Previewed
 from synerdiff.protocol import ErrorInfo, ImageRef, Job, Receipt
 
 
@@ -53,6 +53,13 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewing:
+    """What the job's unfinished images look like."""
+
+    preview: Previewed
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """The record is no longer this worker's to finish; ``reason`` is ``lost``, ``cancelled`` or ``expired``."""
 
@@ -73,7 +80,7 @@ class GiveBack:
     reason: str
 
 
-News = Imaged | Saved | Failed | Moved | Revoked | EngineLost | GiveBack
+News = Imaged | Saved | Failed | Moved | Previewing | Revoked | EngineLost | GiveBack
 
 
 @dataclass(slots=True, eq=False)

@@ -50,6 +50,7 @@ def engine_spec(settings: Settings) -> EngineSpec:
         long_prompts=settings.long_prompts,
         model_hash=settings.model_hash,
         cache_dir=settings.cache_dir,
+        preview_s=settings.preview_s,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )

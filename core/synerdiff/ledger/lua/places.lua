@@ -105,6 +105,7 @@ local function finish(id, record, state, message, ...)
   if record.started_at ~= '' and (state == 'cancelled' or state == 'expired') then
     call('ZADD', P .. 'discard:' .. pool, now + DISCARD_AFTER_S, id)
   end
+  call('DEL', P .. 'preview:' .. id)
   local keep_s = RESULT_TTL_S
   if state == 'dead' then
     keep_s = DEAD_TTL_S

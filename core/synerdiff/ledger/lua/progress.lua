@@ -2,7 +2,17 @@
 -- Append events to jobs' streams, each fenced by its token.
 --
 -- For each: id, token, kind, step, steps, image or '', message, data (JSON) or '' -> {1 | 0, ...}
+-- A preview replaces the one before, in a stream of its own: records are kept for long, pictures are not.
+local PREVIEW_TTL_S = 60
 local answers = {}
+
+local function preview(id, kind, ...)
+  local key = P .. 'preview:' .. id
+  call('XADD', key, 'MAXLEN', 1, '*', 'kind', kind, 'at', stamp(now), ...)
+  call('EXPIRE', key, PREVIEW_TTL_S)
+end
+
+
 local i = 1
 while arg(i) do
   local id, token, kind, step = arg(i), arg(i + 1), arg(i + 2), arg(i + 3)
@@ -10,7 +20,8 @@ while arg(i) do
   local mine = held[1] == 'running' and held[2] == token
   if mine then
     call('HSET', job_key(id), 'step', step)
-    event(id, kind, 'step', step, 'steps', arg(i + 4), 'image', arg(i + 5), 'message', arg(i + 6), 'data', arg(i + 7))
+    local append = kind == 'preview' and preview or event
+    append(id, kind, 'step', step, 'steps', arg(i + 4), 'image', arg(i + 5), 'message', arg(i + 6), 'data', arg(i + 7))
   end
   answers[#answers + 1] = mine and 1 or 0
   i = i + 8
