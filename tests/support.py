@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import TypeVar
 
 Found = TypeVar("Found")
@@ -24,3 +26,9 @@ def wait_until(condition: Callable[[], Found | None], timeout_s: float = 30.0, *
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout_s:g} s; last seen: {found!r}")
         time.sleep(POLL_S)
+
+
+def binary(package: str, name: str) -> Path:
+    """The program that an installed package brought, wherever its environment keeps programs."""
+    files = distribution(package).files or []
+    return next(Path(str(file.locate())).resolve() for file in files if file.name == name)

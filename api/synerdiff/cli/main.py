@@ -19,6 +19,7 @@ from synerdiff.cli import (
     service_commands,
     simulate_command,
     up_command,
+    weights_command,
 )
 from synerdiff.cli.console import FAILED, exit_code, out, print_error
 
@@ -65,6 +66,7 @@ app.command(rich_help_panel=RUN, epilog=service_commands.FLOWER_EPILOG)(service_
 app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_command.generate)
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)
+app.command(rich_help_panel=RUN, epilog=weights_command.EPILOG)(weights_command.weights)
 app.command(rich_help_panel=STUDY, epilog=profile_command.EPILOG)(profile_command.profile)
 app.command(rich_help_panel=STUDY, epilog=bench_command.EPILOG)(bench_command.bench)
 app.command(rich_help_panel=STUDY, epilog=simulate_command.EPILOG)(simulate_command.simulate)

@@ -19,10 +19,13 @@ SHIPPED_MODEL = "tiny-emoji"
 class Settings(BaseSettings):
     """The settings of every service; seconds and bytes throughout.
 
-    Caps on a job's fields are set with two underscores: ``SYNERDIFF_LIMITS__MAX_STEPS=80``.
+    Caps on a job's fields are set with two underscores: ``SYNERDIFF_LIMITS__MAX_STEPS=80``. A variable that is empty
+    counts as not set.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0", description="Redis that holds the ledger and Celery's queues"

@@ -48,7 +48,7 @@ class Store:
     def check(self) -> None:
         """Find out whether the bucket is there and the credentials work. Creates nothing."""
         with translated(self.config, "checking the bucket"):
-            self._client.head_bucket(Bucket=self.config.bucket)
+            self.client.head_bucket(Bucket=self.config.bucket)
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
@@ -56,7 +56,7 @@ class Store:
 
         with translated(self.config, "creating the bucket"):
             try:
-                self._client.head_bucket(Bucket=self.config.bucket)
+                self.client.head_bucket(Bucket=self.config.bucket)
             except ClientError as error:
                 if _code(error) not in ("404", "NoSuchBucket"):
                     raise
@@ -80,14 +80,14 @@ class Store:
     def get(self, key: str) -> bytes:
         """An object's bytes. Raises :class:`ObjectNotFound`."""
         with translated(self.config, "reading an image", key):
-            body: bytes = self._client.get_object(Bucket=self.config.bucket, Key=key)["Body"].read()
+            body: bytes = self.client.get_object(Bucket=self.config.bucket, Key=key)["Body"].read()
         return body
 
     def head(self, key: str) -> Stored | None:
         """What the store says of an object without reading it, or None when it is not there."""
         try:
             with translated(self.config, "looking up an image", key):
-                head = self._client.head_object(Bucket=self.config.bucket, Key=key)
+                head = self.client.head_object(Bucket=self.config.bucket, Key=key)
         except ObjectNotFound:
             return None
         return Stored(key=key, sha256=head["Metadata"].get("sha256", ""), size=head["ContentLength"])
@@ -95,7 +95,7 @@ class Store:
     def presign(self, key: str, expires_s: float) -> str:
         """A URL (SigV4) that anybody may GET the object with for ``expires_s`` seconds. Makes no request."""
         with translated(self.config, "signing a URL"):
-            url: str = self._client.generate_presigned_url(
+            url: str = self.client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.config.bucket, "Key": key},
                 ExpiresIn=max(1, int(expires_s)),
@@ -105,7 +105,7 @@ class Store:
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is deleted already."""
         with translated(self.config, "deleting an image"):
-            self._client.delete_object(Bucket=self.config.bucket, Key=key)
+            self.client.delete_object(Bucket=self.config.bucket, Key=key)
 
     def _put_if_absent(self, key: str, data: bytes, content_type: str, digest: str) -> bool:
         from botocore.exceptions import ClientError
@@ -113,7 +113,7 @@ class Store:
         checksum = base64.b64encode(bytes.fromhex(digest)).decode()
         with translated(self.config, "storing an image"):
             try:
-                self._client.put_object(
+                self.client.put_object(
                     Bucket=self.config.bucket,
                     Key=key,
                     Body=data,
@@ -139,13 +139,14 @@ class Store:
         region = self.config.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
-            self._client.create_bucket(Bucket=self.config.bucket, **where)
+            self.client.create_bucket(Bucket=self.config.bucket, **where)
         except ClientError as error:
             if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
     @property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """boto3's own client, for what this class has no method for; made on first use."""
         with self._lock:
             if self._made is None:
                 self._made = _connect(self.config)
