@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,9 +42,14 @@ class Injected:
         return None if not ends or 0.0 in ends else max(0.0, max(ends) - self._struck)
 
 
-def _again_at(events: Sequence[JobEvent], after: float) -> float | None:
-    """When a job was next claimed or ended."""
-    return next((event.at for event in events if event.at > after and (event.kind == "started" or event.final)), None)
+def _next_at(events: Sequence[JobEvent], after: float, *kinds: str) -> float | None:
+    """When the first event of these kinds, or the job's end, came after a time."""
+    return next((event.at for event in events if event.at > after and (event.kind in kinds or event.final)), None)
+
+
+def _latest_s(times: Iterable[float | None], since: float) -> float | None:
+    found = [at for at in times if at is not None]
+    return round(max(found) - since, 1) if found else None
 
 
 def _lost(view: JobView | None) -> bool:
@@ -54,7 +59,8 @@ def _lost(view: JobView | None) -> bool:
 def row(injected: Injected, end: End) -> dict[str, Any]:
     """The figures of one fault, as the report shows them."""
     hit = [job_id for job_id in injected.hit if job_id in end.events]
-    again = [at for job_id in hit if (at := _again_at(end.events[job_id], injected.at)) is not None]
+    again = [_next_at(end.events[job_id], injected.at, "started") for job_id in hit]
+    back = [_next_at(end.events[job_id], injected.at, "requeued", "started") for job_id in hit]
     touched = [job_id for job_id in {*injected.hit, *injected.open} if job_id in end.views]
     ends = {job_id: sum(event.final for event in end.events[job_id]) for job_id in touched}
     clock = injected.name == "clock_moved"  # event times jump with the clock
@@ -63,7 +69,8 @@ def row(injected: Injected, end: End) -> dict[str, Any]:
         "row": injected.row,
         "lasted_s": round(injected.lasted_s, 1),
         "hit": len(hit),
-        "in_work_again_s": None if clock or not again else round(max(again) - injected.at, 1),
+        "taken_back_s": None if clock else _latest_s(back, injected.at),
+        "in_work_again_s": None if clock else _latest_s(again, injected.at),
         "settled_s": None if (settled := injected.settled_s(end.history)) is None else round(settled, 1),
         "open": len(touched),
         "lost": sum(_lost(end.views[job_id]) for job_id in touched),

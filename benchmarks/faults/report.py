@@ -9,8 +9,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("row", "lasted_s", "hit", "in_work_again_s", "settled_s", "open", "lost", "doubled")
-HEADS = ("fault", "lasted s", "jobs hit", "in work again s", "settled s", "jobs open", "lost", "doubled")
+COLUMNS = ("row", "lasted_s", "hit", "taken_back_s", "in_work_again_s", "settled_s", "open", "lost", "doubled")
+HEADS = (
+    "fault",
+    "lasted s",
+    "jobs hit",
+    "taken back s",
+    "in work again s",
+    "settled s",
+    "jobs open",
+    "lost",
+    "doubled",
+)
 
 
 def _text(value: object) -> str:

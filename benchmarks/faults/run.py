@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 from rich.progress import Progress
 
@@ -84,6 +85,8 @@ def _inject_all(bench: Bench, plan: Plan, progress: Progress, bar: Any) -> list[
         bench.fleet.wait_whole(bench.ledger)
         if time.monotonic() - begun > plan.minutes * 60:
             break
+        # So that one fault's figures are not another's: jobs that a crash sent to quarantine run one at a time.
+        bench.wait(lambda: not bench.ledger.load(bench.fleet.pool).quarantined, 60)
         bench.wait(lambda: len(bench.running()) > 1, 30)
         progress.update(bar, completed=time.monotonic() - begun, description=f"{len(done) + 1}: {fault.row}")
         done.append(_inject(bench, fault))
@@ -101,7 +104,7 @@ def _inject(bench: Bench, fault: Fault) -> Injected:
     injected = Injected(fault.name, fault.row, bench.struck_at, open=open_ids)
     try:
         hit = fault.inject(bench)
-    except (SynerDiffError, redis.RedisError, AssertionError) as error:
+    except (SynerDiffError, redis.RedisError, psutil.Error, AssertionError) as error:
         injected.error, hit = f"{type(error).__name__}: {error}", None
     injected.hit = running if hit is None else hit
     injected.at = bench.struck_at

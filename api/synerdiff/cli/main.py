@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from synerdiff.cli import (
+    acl_command,
     bench_command,
     demo_command,
     doctor_command,
@@ -63,6 +64,7 @@ app.command(rich_help_panel=RUN, epilog=service_commands.WORKER_EPILOG)(service_
 app.command(rich_help_panel=RUN)(service_commands.scheduler)
 app.command(rich_help_panel=RUN)(service_commands.gateway)
 app.command(rich_help_panel=RUN, epilog=service_commands.FLOWER_EPILOG)(service_commands.flower)
+app.command(rich_help_panel=RUN, epilog=acl_command.EPILOG)(acl_command.acl)
 app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_command.generate)
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-
-import psutil
 
 from benchmarks.faults.bench import Bench, fault
 from synerdiff.protocol import JobState
@@ -18,7 +15,9 @@ def _order(bench: Bench, name: str) -> None:
     """Have the next engine that steps bring a fault about, and wait until it did."""
     path = bench.fleet.faults_directory / name
     path.touch()
-    bench.wait(lambda: not path.exists(), 60)
+    if not bench.wait(lambda: not path.exists(), 60):
+        raise AssertionError(f"no engine took the order {name}")
+    bench.strike()
 
 
 @fault("engine hung, its worker alive")
@@ -28,8 +27,7 @@ def engine_hung(bench: Bench) -> set[str]:
     engine = part.engine()
     if engine is not None:
         engine.suspend()
-        with contextlib.suppress(psutil.TimeoutExpired):
-            engine.wait(90)
+        engine.wait(120)
     return held
 
 
@@ -67,5 +65,5 @@ def poison(bench: Bench) -> set[str]:
     ids = [bench.load.submit() for _ in range(INNOCENT)]
     bad = bench.load.submit(right=POISON, prompt="poison", n=1)
     hit = {job_id for job_id in [*ids, bad] if job_id is not None}
-    bench.wait(lambda: not hit & set(bench.history.open()), 180)
+    bench.wait(lambda: bad not in bench.history.open(), 180)
     return hit

@@ -56,6 +56,7 @@ def worker_freeze_kill(bench: Bench) -> set[str]:
     part, held = bench.busy_worker()
     _freeze(part)
     time.sleep(5)
+    bench.strike()
     part.signal(signal.SIGKILL)
     return held
 

@@ -12,6 +12,7 @@ from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.telemetry import get_logger
 from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Profiled, Ready, SetPlan, Slot
 from synerdiff.workers.metrics import WorkerMetrics
+from synerdiff.workers.patience import Patience
 from synerdiff.workers.process import EngineProcess
 from synerdiff.workers.router import Router
 from synerdiff.workers.runs import Phase, Run
@@ -21,8 +22,6 @@ log = get_logger(__name__)
 
 POLL_S = 0.25
 RESTART_PAUSE_S = 0.5
-SLOW_SLOTS = 10  # a slot this many times as long as the slowest lately means that the device hangs
-FORGET_SLOW = 0.98  # how fast "lately" forgets, a slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Bridge:
         self._started = threading.Event()
         self._stopping = threading.Event()
         self._heard_at = time.monotonic()
-        self._slow_slot_s = 0.0
+        self._patience = Patience(config.hang_s)
         self._thread = threading.Thread(target=self._supervise, name="engine-bridge", daemon=True)
         self.ready: Ready | None = None
         self.profile: Profiled | None = None
@@ -129,7 +128,7 @@ class Bridge:
     @property
     def patience_s(self) -> float:
         """The silence that is borne: at least ``hang_s``, more where slots are long."""
-        return max(self._config.hang_s, SLOW_SLOTS * self._slow_slot_s)
+        return self._patience.silence_s
 
     def _send(self, command: Command) -> None:
         """Send what a lost engine may miss."""
@@ -223,7 +222,7 @@ class Bridge:
         self._metrics.take(event)
         if isinstance(event, SlotReport):
             self.slot = {name: float(value) for name, value in asdict(event).items()} | self._sums(event)
-            self._slow_slot_s = max(self._slow_slot_s * FORGET_SLOW, event.measured_s)
+            self._patience.took(event.measured_s)
         elif self._router.route(event):
             self._strikes.clear()
 
