@@ -48,10 +48,12 @@ class Pairs:
 @dataclass(frozen=True, slots=True)
 class SkipShare:
     """When a quality class may skip, as the calibration left it: from step ``first`` x steps on, all but every
-    ``refresh``-th step. The simulator's stand-in for the criterion, which looks at the predictions themselves."""
+    ``refresh``-th step of a job of the profile's ``steps``; jobs of more steps skip longer runs, jobs of fewer shorter
+    ones, for what ages a difference is the way through the noise levels. The simulator's stand-in for the criterion,
+    which looks at the predictions themselves."""
 
     first: float
-    refresh: int
+    refresh: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def _skips(value: Any, name: str) -> dict[str, SkipShare]:
         given = read.mapping(entry, f"{name}.{quality}")
         read.only(given, ("first", "refresh"), ("first", "refresh"), f"{name}.{quality}.")
         first = read.number(given["first"], f"{name}.{quality}.first", at_least=0.0)
-        found[quality] = SkipShare(first, read.whole(given["refresh"], f"{name}.{quality}.refresh", at_least=1))
+        found[quality] = SkipShare(first, read.number(given["refresh"], f"{name}.{quality}.refresh", at_least=1.0))
     return found
 
 

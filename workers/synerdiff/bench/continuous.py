@@ -25,6 +25,7 @@ class _Session:
         self.arrivals = Arrivals(trace)
         self._engine = engine
         self._quality = quality
+        self._cpu = time.process_time()
         self._backlog: deque[Request] = deque()
         self._requests = {item.request.job_id: item.request for item in trace}
 
@@ -70,6 +71,7 @@ class _Session:
         self.run.decodes[1, *event.pixels.shape[:2]] += 1
         if len(job.images) == self._requests[event.job_id].n:
             job.done_s = self.arrivals.now()
+            self.run.cpu_marks.append(time.process_time() - self._cpu)
 
 
 def run_engine(policy: str, engine: Engine, trace: Sequence[Arrival], quality: str, scheduler: Scheduler | None) -> Run:

@@ -31,13 +31,17 @@ class JobOutcome:
 
 @dataclass(slots=True)
 class Run:
-    """One run over a trace. ``calls`` counts UNet calls by (rows, latent height, latent width)."""
+    """One run over a trace. ``calls`` counts UNet calls by (rows, latent height, latent width).
+
+    ``cpu_marks`` are the CPU seconds spent when each job was done, in that order.
+    """
 
     policy: str
     jobs: dict[str, JobOutcome]
     wall_s: float = 0.0
     cpu_s: float = 0.0
     rows_skipped: int = 0
+    cpu_marks: list[float] = field(default_factory=list)
     calls: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     decodes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
 
@@ -50,6 +54,14 @@ class Run:
     def rows_run(self) -> int:
         """UNet rows run."""
         return sum(rows * count for (rows, _, _), count in self.calls.items())
+
+    @property
+    def cpu_by_half(self) -> tuple[float, float]:
+        """CPU seconds a job in the first and in the second half of the run: alike unless cost grows with uptime."""
+        marks, half = self.cpu_marks, len(self.cpu_marks) // 2
+        if not half:
+            return 0.0, 0.0
+        return marks[half - 1] / half, (marks[-1] - marks[half - 1]) / (len(marks) - half)
 
     @property
     def mean_rows_per_call(self) -> float:

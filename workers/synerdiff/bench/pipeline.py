@@ -132,6 +132,7 @@ def run_static(policy: str, pipeline: Pipeline, trace: Sequence[Arrival], batchi
             waiting = [request for request in waiting if request not in batch]
             images, stepped = pipeline.generate(batch)
             _record(run, batch, images, arrivals.now(), arrivals.since(stepped))
+            run.cpu_marks += [time.process_time() - cpu] * len(batch)
     run.wall_s, run.cpu_s = arrivals.now(), time.process_time() - cpu
     return run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from synerdiff.policy.plan import PlanView
 from synerdiff.policy.planner import Planner, Ratings
 from synerdiff.policy.profile import Profile
@@ -11,13 +13,23 @@ TICK_S = 1.0
 
 
 class Scheduler:
-    """Writes a plan once a second, as the scheduler service does for a fleet of one device."""
+    """Writes a plan once a second, as the scheduler service does for a fleet of one device.
 
-    def __init__(self, profile: Profile, capacity: int, mode: ThetaMode = "auto") -> None:
+    ``shape`` changes each plan before it is followed (the ablation's variants).
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        capacity: int,
+        mode: ThetaMode = "auto",
+        shape: Callable[[PlanView], PlanView] = lambda view: view,
+    ) -> None:
         self._profile = profile
         self._capacity = capacity
         self._planner = Planner()
         self._steering = Steering(self.ratings, mode)
+        self._shape = shape
         self._version = 0
         self._ticked_s = -TICK_S
 
@@ -34,10 +46,11 @@ class Scheduler:
         """The plan for now."""
         target = self._steering.tick(load, now_s - self._ticked_s)
         self._ticked_s, self._version = now_s, self._version + 1
-        return self._planner.plan(
+        made = self._planner.plan(
             self._profile,
             theta=target.theta,
             version=self._version,
             skip_above=target.skip_above,
             capacity=self._capacity,
         )
+        return self._shape(made)

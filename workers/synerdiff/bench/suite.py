@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,20 @@ from synerdiff.bench.outcome import Run
 from synerdiff.bench.pipeline import Batching, Pipeline, run_static
 from synerdiff.bench.plans import naive_plan
 from synerdiff.bench.steering import Scheduler
-from synerdiff.bench.tune import best_batching, measure
+from synerdiff.bench.tune import BatchTime, best_batching, measure
+from synerdiff.bench.variants import ABLATION, Variant, with_threshold, without_chunks
+from synerdiff.bench.variants import POLICIES as ENGINE_POLICIES
 from synerdiff.bench.workload import Arrival
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel
-from synerdiff.policy.plan import default_plan
+from synerdiff.engine.profiler import apply_setup, setup_of
+from synerdiff.policy.plan import PlanView, default_plan
 from synerdiff.policy.profile import Profile
 from synerdiff.protocol.errors import TraceError
 
-POLICIES = (
-    "diffusers",
-    "static",
-    "continuous",
-    "continuous-naive",
-    "synerdiff-exact",
-    "synerdiff",
-    "synerdiff-fast",
-)
-QUALITY = {"synerdiff": "balanced", "synerdiff-fast": "fast"}
+POLICIES = ("diffusers", "static", *ENGINE_POLICIES)
+VARIANTS = {**ABLATION, **ENGINE_POLICIES}
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,11 +50,15 @@ class Settings:
 
 
 def check_policies(names: Sequence[str]) -> tuple[str, ...]:
-    """Refuse a policy nobody knows; ``diffusers`` is always run, for its images are the reference."""
+    """Refuse a policy nobody knows; ``diffusers`` is always run, for its images are the reference.
+
+    Besides the policies it takes the ablation's variants by name.
+    """
+    known = (*POLICIES, *(name for name in ABLATION if name not in POLICIES))
     for name in names:
-        if name not in POLICIES:
-            raise TraceError(f"policies must be some of {', '.join(POLICIES)}; got {name!r}", field="policies")
-    return tuple(name for name in POLICIES if name in names or name == "diffusers")
+        if name not in known:
+            raise TraceError(f"policies must be some of {', '.join(known)}; got {name!r}", field="policies")
+    return tuple(name for name in known if name in names or name == "diffusers")
 
 
 class Suite:
@@ -67,7 +67,7 @@ class Suite:
     def __init__(
         self, model: LoadedModel, path: Path, profile: Profile, trace: Sequence[Arrival], settings: Settings
     ) -> None:
-        torch.set_num_threads(settings.threads)
+        apply_setup(model, replace(setup_of(profile), threads=settings.threads))
         self.model = model
         self.profile = profile
         self.settings = settings
@@ -75,8 +75,10 @@ class Suite:
         self.pipeline = Pipeline(_pipeline(model, path))
         self.pipeline.generate([replace(trace[0].request, steps=2)])
         self.batching = Batching()
+        self.batch_times: dict[int, BatchTime] = {}
         if "static" in settings.policies:
-            self.batching = best_batching(self.trace, measure(self.pipeline, trace[0].request), closed=settings.closed)
+            self.batch_times = measure(self.pipeline, trace[0].request)
+            self.batching = best_batching(self.trace, self.batch_times, closed=settings.closed)
 
     def run(self, policy: str) -> Run:
         """One run of one policy."""
@@ -84,22 +86,24 @@ class Suite:
             return run_static(policy, self.pipeline, self.trace, Batching())
         if policy == "static":
             return run_static(policy, self.pipeline, self.trace, self.batching)
-        engine, scheduler = self._engine(policy)
+        variant = VARIANTS[policy]
+        engine, scheduler = self._engine(variant)
         try:
-            return run_engine(policy, engine, self.trace, QUALITY.get(policy, "exact"), scheduler)
+            return run_engine(policy, engine, self.trace, variant.quality, scheduler)
         finally:
             engine.close()
 
-    def _engine(self, policy: str) -> tuple[Engine, Scheduler | None]:
-        capacity, scheduler = self.settings.capacity, Scheduler(self.profile, self.settings.capacity)
-        cap = scheduler.ratings.batch_cap
-        if policy == "continuous":
-            return Engine(self.model, EngineConfig(capacity, executor="serial"), default_plan(cap)), None
-        if policy == "continuous-naive":
-            return Engine(self.model, EngineConfig(capacity, executor="threads"), naive_plan(cap)), None
-        executor = self.profile.executor
+    def _engine(self, variant: Variant) -> tuple[Engine, Scheduler | None]:
+        capacity = self.settings.capacity
+        scheduler = Scheduler(self.profile, capacity, shape=partial(_shape, variant, self._cap(variant)))
+        executor = variant.executor or self.profile.executor
         config = EngineConfig(capacity, executor=executor)  # type: ignore[arg-type]
-        return Engine(self.model, config, default_plan(cap)), scheduler
+        cap = self._cap(variant)
+        start = naive_plan(cap) if variant.naive else default_plan(cap)
+        return Engine(self.model, config, start), scheduler if variant.planned else None
+
+    def _cap(self, variant: Variant) -> int:
+        return variant.cap or Scheduler(self.profile, self.settings.capacity).ratings.batch_cap
 
     def rounds(self, progress: Progress) -> dict[str, Any]:
         """Every policy in every round; returns the bench's JSON document."""
@@ -117,7 +121,7 @@ class Suite:
 
     def _document(self, runs: dict[str, list[Run]], ceilings: dict[str, list[float]]) -> dict[str, Any]:
         reference = runs["diffusers"][-1]
-        found = [report.figures(runs[n], ceilings[n], reference, QUALITY.get(n, "exact")) for n in runs]
+        found = [report.figures(runs[n], ceilings[n], reference, _quality(n)) for n in runs]
         return {
             "machine": machine(),
             "model": self.model.name,
@@ -128,9 +132,26 @@ class Suite:
             "jobs": len(self.trace),
             "capacity": self.settings.capacity,
             "batch_cap": Scheduler(self.profile, self.settings.capacity).ratings.batch_cap,
-            "static": {"cap": self.batching.cap, "window_s": self.batching.window_s},
+            "static": {
+                "cap": self.batching.cap,
+                "window_s": self.batching.window_s,
+                "times": {str(cap): asdict(time) for cap, time in self.batch_times.items()},
+            },
             "policies": found,
         }
+
+
+def _quality(policy: str) -> str:
+    return VARIANTS[policy].quality if policy in VARIANTS else "exact"
+
+
+def _shape(variant: Variant, cap: int, view: PlanView) -> PlanView:
+    """A scheduler's plan as the variant follows it."""
+    if variant.cap is not None:
+        view = PlanView(replace(view.plan, batch_cap=cap), view.table)
+    if not variant.chunked:
+        view = without_chunks(view)
+    return view if variant.steered else with_threshold(view, cap // 2)
 
 
 def _pipeline(model: LoadedModel, path: Path) -> Any:

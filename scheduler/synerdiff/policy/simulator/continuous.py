@@ -72,6 +72,7 @@ class ContinuousRun:
         self._next_tick = TICK_S
         self._quality = quality
         self._skips = cost.profile.skips
+        self._usual_steps = cost.profile.steps
         self._start_s = cost.profile.encode_s + cost.profile.admit_s
         self._devices = [Device() for _ in range(gpus)]
         self._left = [job.n for job in jobs]
@@ -151,7 +152,7 @@ class ContinuousRun:
         if sample.rows == 1 or not self.view.allows_skip(sample.quality, in_system):
             return False
         share = self._skips.get(sample.quality)
-        return share is not None and may_skip(sample, share)
+        return share is not None and may_skip(sample, share, self._usual_steps)
 
     def _step(self, device: Device, batch: list[Sample], end: float) -> None:
         in_system = device.jobs + -(-len(self._waiting) // len(self._devices))
@@ -200,7 +201,7 @@ class ContinuousRun:
             outcome.back_to_back_s += self.times.chunk_s(granularity, device.head_done, chunks)
 
 
-def may_skip(sample: Sample, share: SkipShare) -> bool:
+def may_skip(sample: Sample, share: SkipShare, usual_steps: int) -> bool:
     """Whether the calibrated share lets this step reuse the guidance difference of an earlier one."""
     late = sample.step >= share.first * sample.steps and sample.full_at >= 0
-    return late and sample.step - sample.full_at < share.refresh
+    return late and sample.step - sample.full_at < share.refresh * sample.steps / usual_steps

@@ -1,0 +1,135 @@
+"""The simulator beside the bench: fitted on one trace, then asked for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from synerdiff.policy.cost import CostModel
+from synerdiff.policy.profile import Granularity, Profile, SkipShare, parse_profile
+from synerdiff.policy.simulator import Outcome, Scenario, SimJob, parse_trace, simulate, summary
+from synerdiff.policy.simulator.pipeline import Batching, PipelineRun
+
+Document = dict[str, Any]
+FITTED_ON = "mixed"
+PIPELINES = ("diffusers", "static")
+REFRESHES = tuple(round(1.0 + 0.1 * step, 1) for step in range(1, 80))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Profiles of the engine and of the plain pipeline, scaled to what the fitted trace took."""
+
+    engine: Profile
+    pipeline: Profile | None
+
+
+def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
+    """Measured and simulated E2E of every policy and section; nothing where there is no profile or fitted trace."""
+    kept = out / "profile.json"
+    if not kept.exists() or FITTED_ON not in found:
+        return []
+    fit = _fit(parse_profile(kept.read_text(encoding="utf-8")), found[FITTED_ON], _jobs(out, found[FITTED_ON]))
+    rows = []
+    for section, document in found.items():
+        if section.startswith("ablation"):
+            continue
+        jobs = _jobs(out, document)
+        for item in document["policies"]:
+            outcome = _simulate(item["policy"], jobs, fit, document)
+            if outcome is not None:
+                simulated = summary(outcome.e2e_s)
+                pairs = {which: (item["e2e_s"][which], simulated[which]) for which in ("mean", "p99")}
+                rows.append({"section": section, "policy": item["policy"], "fitted": section == FITTED_ON, **pairs})
+    return rows
+
+
+def _jobs(out: Path, document: Document) -> list[SimJob]:
+    lines = (out / f"{document['section']}.trace.jsonl").read_text(encoding="utf-8").splitlines()
+    jobs = parse_trace(lines)
+    return [replace(job, at=0.0) for job in jobs] if document["closed"] else jobs
+
+
+def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document) -> Outcome | None:
+    if policy not in PIPELINES:
+        return simulate(policy, jobs, Scenario(fit.engine, cap=document["batch_cap"]))
+    if fit.pipeline is None:
+        return None
+    tuned = document["static"]
+    batching = Batching(tuned["cap"], tuned["window_s"]) if policy == "static" else Batching()
+    return PipelineRun(CostModel(fit.pipeline), jobs, batching, gpus=1, policy=policy).run()
+
+
+def _fit(profile: Profile, document: Document, jobs: list[SimJob]) -> Fit:
+    items = {item["policy"]: item for item in document["policies"]}
+    pipeline = _pipeline_profile(profile, document["static"].get("times") or {})
+    plain = Fit(profile, pipeline)
+    engine = _scaled(profile, _factor("continuous", items, jobs, plain, document))
+    if pipeline is not None:
+        pipeline = _scaled(pipeline, _factor("diffusers", items, jobs, plain, document))
+    skips = {}
+    for policy, quality in (("synerdiff", "balanced"), ("synerdiff-fast", "fast")):
+        if policy in items:
+            skips[quality] = _refresh(policy, quality, items[policy]["rows_skipped"], jobs, engine, document)
+    return Fit(replace(engine, skips=skips), pipeline)
+
+
+def _factor(policy: str, items: Mapping[str, Document], jobs: list[SimJob], fit: Fit, document: Document) -> float:
+    """Measured over simulated time of the whole trace."""
+    outcome = _simulate(policy, jobs, fit, document)
+    if policy not in items or outcome is None:
+        return 1.0
+    return float(outcome.images_per_s / items[policy]["images_per_s"])
+
+
+def _refresh(
+    policy: str, quality: str, skipped: int, jobs: list[SimJob], engine: Profile, document: Document
+) -> SkipShare:
+    """The steps between refreshes (of a job of the profile's steps) that skip as many rows as were skipped."""
+
+    def off(share: SkipShare) -> int:
+        trial = replace(engine, skips={quality: share})
+        outcome = simulate(policy, jobs, Scenario(trial, cap=document["batch_cap"]))
+        return abs(outcome.rows_skipped - skipped)
+
+    return min((SkipShare(0.0, refresh) for refresh in REFRESHES), key=off)
+
+
+def _scaled(profile: Profile, factor: float) -> Profile:
+    cuts = tuple(Granularity(cut.name, tuple(factor * s for s in cut.chunk_s)) for cut in profile.granularities)
+    pairs = profile.pairs
+    if pairs is not None:
+        unet_s = tuple(tuple(factor * s for s in line) for line in pairs.unet_s)
+        vae_s = tuple(tuple(factor * s for s in line) for line in pairs.vae_s)
+        pairs = replace(pairs, unet_s=unet_s, vae_s=vae_s)
+    return replace(
+        profile,
+        unet_s=tuple(factor * s for s in profile.unet_s),
+        granularities=cuts,
+        pairs=pairs,
+        slot_s=factor * profile.slot_s,
+        encode_s=factor * profile.encode_s,
+        admit_s=factor * profile.admit_s,
+    )
+
+
+def _pipeline_profile(profile: Profile, times: Mapping[str, Mapping[str, float]]) -> Profile | None:
+    """The plain pipeline as the bench's tuner timed it: a step by rows, and everything else as the decode."""
+    if not times:
+        return None
+    sizes = sorted(int(cap) for cap in times)
+    fixed = fmean(times[str(cap)]["fixed_s"] / cap for cap in sizes)
+    return replace(
+        profile,
+        rows=tuple(2 * cap for cap in sizes),
+        unet_s=tuple(times[str(cap)]["step_s"] for cap in sizes),
+        granularities=(Granularity("whole", (fixed,)),),
+        pairs=None,
+        executor="serial",
+        slot_s=0.0,
+        encode_s=0.0,
+        admit_s=0.0,
+    )
