@@ -186,8 +186,8 @@ def _simulated(out: Path, found: Mapping[str, Document]) -> str:
     lines = [
         "## The simulator beside the bench",
         "",
-        "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone (one",
-        "factor on each side's times, and the steps between refreshes), then run on the traces of the other tables.",
+        "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone",
+        "(one factor on each side, and the steps between refreshes), then run on the traces of the other tables.",
         "",
         "| table | policy | mean E2E (s) | simulated | off | P99 E2E (s) | simulated | off |",
         "|---|---|---|---|---|---|---|---|",
