@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from synerdiff.api import errors, images, jobs, site, watch
+from synerdiff.api import errors, images, jobs, listing, site, watch
 from synerdiff.api.context import Gateway
 from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     app.add_middleware(Measured, metrics=gateway.metrics)
     errors.install(app)
-    for router in (jobs.router, images.router, watch.router):
+    for router in (jobs.router, listing.router, images.router, watch.router):
         app.include_router(router)
     site.install(app)
     _describe(app, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, FastAPI
 from starlette.responses import HTMLResponse, Response
@@ -14,6 +15,7 @@ from synerdiff.protocol import SynerDiffError
 
 router = APIRouter(include_in_schema=False)
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_PATHS = {"index.html": "/"}
 _HEADERS = {
     # Images come from S3, wherever that is; everything else from here.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: http: https:; frame-ancestors 'none'",
@@ -25,14 +27,14 @@ _HEADERS = {
 
 def install(app: FastAPI) -> None:
     """Serve the page's files, read once."""
-    for name, path in (("index.html", "/"), ("page.css", "/page.css"), ("page.js", "/page.js")):
-        app.add_api_route(path, _serve(name), include_in_schema=False)
+    for file in files("synerdiff.api").joinpath("page").iterdir():
+        app.add_api_route(_PATHS.get(file.name, f"/{file.name}"), _serve(file), include_in_schema=False)
     app.include_router(router)
 
 
-def _serve(name: str) -> Callable[[], Awaitable[Response]]:
-    body = files("synerdiff.api").joinpath("page", name).read_bytes()
-    media_type = _TYPES[name.rpartition(".")[2]]
+def _serve(file: Traversable) -> Callable[[], Awaitable[Response]]:
+    body = file.read_bytes()
+    media_type = _TYPES[file.name.rpartition(".")[2]]
 
     async def serve() -> Response:
         return Response(body, media_type=media_type, headers=_HEADERS)

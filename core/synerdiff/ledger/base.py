@@ -29,10 +29,10 @@ class Operations:
         with translated(self.client):
             return sorted(text(list(self.client.smembers(self.key("pools")))))
 
-    def range_scored(self, name: str) -> list[tuple[str, float]]:
-        """The members of a zset, newest (highest) first, with their scores; bounded to 10,000."""
+    def range_scored(self, name: str, most: int = 10_000) -> list[tuple[str, float]]:
+        """The members of a zset, newest (highest) first, with their scores; at most ``most``."""
         with translated(self.client):
-            found: Any = self.client.zrevrange(self.key(name), 0, 9_999, withscores=True)
+            found: Any = self.client.zrevrange(self.key(name), 0, most - 1, withscores=True)
         return [(text(member), float(score)) for member, score in found]
 
     def range_newest(self, name: str) -> list[str]:

@@ -114,17 +114,33 @@ class ProducerOperations(Operations):
         """Remove a record, cancelling the job if it is open; returns what it was, None if there was none."""
         return read_view(job_id, pairs(self.scripts.run("delete", job_id)))
 
-    def list_jobs(self, *, state: JobState | None = None, pool: str | None = None, limit: int = 100) -> list[JobView]:
-        """Jobs, newest first: of the open and dead all, of the others among each pool's newest 10,000."""
-        found = (view for view in self._views(self._candidates(state, pool)) if state is None or view.state is state)
+    def list_jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        pool: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+        among: int = RECENT,
+    ) -> list[JobView]:
+        """Jobs, newest first (running ones by their leases): those that match among each pool's newest ``among``.
+
+        No more than 10,000 of a pool are looked at.
+        """
+        found = (
+            view
+            for view in self._views(self._candidates(state, pool, among))
+            if state in (None, view.state) and tenant in (None, view.job.tenant)
+        )
         return list(islice(found, limit))
 
-    def _candidates(self, state: JobState | None, pool: str | None) -> list[str]:
+    def _candidates(self, state: JobState | None, pool: str | None, among: int) -> list[str]:
         if state is JobState.DEAD and pool is None:
             return self.range_newest("jobs:dead")
-        kind = "jobs:open:" if state is not None and not state.final else "jobs:recent:"
+        open_kinds = {JobState.RUNNING: "leases:", JobState.QUEUED: "jobs:open:"}
+        kind = "jobs:recent:" if state is None else open_kinds.get(state, "jobs:recent:")
         pools = [pool] if pool is not None else self.pools()
-        scored = [item for name in pools for item in self.range_scored(kind + name)]
+        scored = [item for name in pools for item in self.range_scored(kind + name, among)]
         return [job_id for job_id, _ in sorted(scored, key=lambda item: -item[1])]
 
     def _views(self, ids: Sequence[str]) -> Iterable[JobView]:

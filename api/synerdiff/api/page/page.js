@@ -1,29 +1,34 @@
-// The page: enqueue a prompt, follow it by server-sent events, look at the fleet.
-const find = (id) => document.getElementById(id);
-const POLL_MS = 2000;
-const FINAL = new Set(["succeeded", "failed", "cancelled", "expired", "dead"]);
-const BAD = new Set(["failed", "expired", "dead"]);
+// The page: enqueue a prompt, watch the batch, browse results. Everything shown is text or a checked address.
+import { call, events, onUnauthorized } from "/api.js";
+import { Batch } from "/batch.js";
+import { showFigures, showWorkers } from "/fleet.js";
+import { Results } from "/results.js";
+import { Timeline } from "/timeline.js";
 
+const find = (id) => document.getElementById(id);
+const STATUS_MS = 1000;
+const LIST_MS = 2000;
+const FOLLOWED = 3; // a browser opens six connections to a host; polling needs some
+
+const timeline = new Timeline(find("slots"), find("slots-told"));
+const batch = new Batch(find("batch"), find("batch-none"), cancel);
+const results = new Results(find("results"), find("results-none"), find("viewer"), fillForm);
+const own = new Set();
+const following = new Set();
+let finished = [];
+
+onUnauthorized(() => ((find("access").hidden = false), (find("access").open = true)));
 find("key").value = sessionStorage.getItem("key") ?? "";
 find("key").addEventListener("change", () => {
   sessionStorage.setItem("key", find("key").value);
+  find("problem").textContent = "";
   listModels();
 });
-
-async function call(path, options = {}) {
-  const key = find("key").value;
-  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const reply = await fetch(path, { ...options, headers });
-  if (reply.ok) return reply;
-  if (reply.status === 401) find("access").hidden = false, (find("access").open = true);
-  const { error } = await reply.json();
-  throw new Error(error.errors.length > 1 ? error.errors.map((one) => one.message).join("; ") : error.message);
-}
 
 async function listModels() {
   const select = find("form").elements.model;
   try {
-    const { data } = await (await call("/v1/models")).json();
+    const { data } = await call("/v1/models");
     const chosen = select.value;
     select.replaceChildren(...data.map((model) => new Option(model.id)));
     if (data.some((model) => model.id === chosen)) select.value = chosen;
@@ -40,153 +45,96 @@ function fieldsOf(form) {
   return fields;
 }
 
+function fillForm(job) {
+  for (const element of find("form").elements) {
+    if (element.name in job) element.value = job[element.name];
+  }
+  find("prompt").focus();
+}
+
 find("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   find("problem").textContent = "";
-  const fields = fieldsOf(event.target);
   try {
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
-    const job = await (await call("/v1/jobs", { method: "POST", headers, body: JSON.stringify(fields) })).json();
-    follow(job, show(job, fields));
+    const fields = fieldsOf(event.target);
+    const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
+    const job = await call("/v1/jobs", { method: "POST", headers, body: JSON.stringify(fields) });
+    own.add(job.id);
+    batch.show({ id: job.id, state: job.state, step: 0, job: fields });
+    follow(job.id);
   } catch (error) {
     find("problem").textContent = error.message;
   }
 });
 
-function show(job, fields) {
-  const item = find("job").content.firstElementChild.cloneNode(true);
-  item.querySelector(".text").textContent = fields.prompt;
-  item.querySelector(".id").textContent = job.id;
-  item.querySelector(".cancel").addEventListener("click", () => cancel(job, item));
-  find("none").hidden = true;
-  find("jobs").prepend(item);
-  setState(item, job.state);
-  return item;
-}
-
-function setState(item, state) {
-  item.querySelector(".state").textContent = state;
-  if (!FINAL.has(state)) return;
-  item.querySelector(".cancel").hidden = true;
-  item.querySelector("progress").hidden = true;
-}
-
-async function cancel(job, item) {
+async function cancel(id) {
   try {
-    setState(item, (await (await call(`/v1/jobs/${job.id}`, { method: "DELETE" })).json()).state);
+    batch.remove((await call(`/v1/jobs/${id}`, { method: "DELETE" })).id);
+    list();
   } catch (error) {
     find("problem").textContent = error.message;
   }
 }
 
-// fetch instead of EventSource, which cannot send a key. A stream that breaks goes on after the last event seen.
-async function follow(job, item) {
-  let last = "";
-  let ended = false;
-  while (!ended) {
-    try {
-      const reply = await call(job.events_url, { headers: last ? { "Last-Event-ID": last } : {} });
-      for await (const event of events(reply.body)) {
-        last = event.id;
-        draw(item, event);
-        ended ||= FINAL.has(event.kind);
-      }
-      ended ||= await finish(job, item);
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-  }
-  await finish(job, item).catch((error) => (find("problem").textContent = error.message));
-}
-
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value.replaceAll("\r", "");
-    const parts = text.split("\n\n");
-    text = parts.pop();
-    for (const part of parts) {
-      const line = part.split("\n").find((one) => one.startsWith("data:"));
-      if (line) {
-        const id = part.split("\n").find((one) => one.startsWith("id:"))?.slice(3).trim() ?? "";
-        yield { ...JSON.parse(line.slice(5)), id };
-      }
-    }
-  }
-}
-
-function draw(item, event) {
-  const state = { step: "running", started: "running", image: "running", requeued: "queued" }[event.kind] ?? event.kind;
-  setState(item, event.kind === "step" ? `step ${event.step} of ${event.steps}` : state);
-  if (event.steps) item.querySelector("progress").value = event.step / event.steps;
-}
-
-async function finish(job, item) {
-  const view = await (await call(`/v1/jobs/${job.id}`)).json();
-  setState(item, view.state);
-  if (!FINAL.has(view.state)) return false;
-  const prompt = view.job.prompt;
-  item.querySelector(".images").replaceChildren(...view.images.map((image) => picture(image, prompt)));
-  item.querySelector(".facts").textContent = BAD.has(view.state) ? view.error?.message ?? "" : facts(view);
-  return true;
-}
-
-function picture(image, prompt) {
-  const element = new Image(image.width, image.height);
-  element.src = image.url;
-  element.alt = `${prompt}, seed ${image.seed}`;
-  const link = document.createElement("a");
-  link.href = image.url;
-  link.append(element);
-  return link;
-}
-
-function facts({ timings, receipt, worker }) {
-  if (!timings || !receipt) return "";
-  const rows = `${receipt.rows_run} rows run, ${receipt.rows_skipped} skipped`;
-  return `${timings.total.toFixed(2)} s, ${rows}, ${receipt.rows_per_call.toFixed(1)} a call, ${worker ?? receipt.worker}`;
-}
-
-function pool({ pool: name, load, workers, plans }) {
-  const card = document.createElement("div");
-  const facts = document.createElement("dl");
-  const rows = {
-    Pool: name,
-    Queued: load.queued,
-    Running: `${load.running} of ${load.capacity}`,
-    "Oldest waiting": `${load.oldest_age_s.toFixed(1)} s`,
-  };
-  for (const report of workers) {
-    rows[report.name] = `${report.state}, ${report.running} of ${report.capacity} jobs, ${report.device || "no device"}`;
-  }
-  if (!workers.length) rows.Workers = "none: jobs wait until one comes";
-  for (const [profile, plan] of Object.entries(plans)) {
-    rows[`Plan for ${profile}`] = Object.entries(plan).map(([key, value]) => `${key} ${String(value).slice(0, 24)}`).join(", ");
-  }
-  for (const [key, value] of Object.entries(rows)) {
-    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = key;
-    text.textContent = value;
-    facts.append(term, text);
-  }
-  card.append(facts);
-  return card;
-}
-
-async function watch() {
+// A stream that breaks goes on after the last event seen; the lists tell what streams miss.
+async function follow(id) {
+  if (following.has(id) || following.size >= FOLLOWED) return;
+  following.add(id);
   try {
-    const { pools } = await (await call("/v1/status")).json();
-    if (pools.length) find("pools").replaceChildren(...pools.map(pool));
-    find("link").textContent = pools.length ? "connected" : "connected, no workers yet";
-    if (!find("form").elements.model.options.length) await listModels();
+    for await (const event of events(`/v1/jobs/${id}/events`)) batch.take(id, event);
+  } catch {
+    // the next list tells
+  }
+  following.delete(id);
+  list();
+}
+
+async function list() {
+  const [running, newest] = await Promise.all([
+    call("/v1/jobs?state=running&limit=24"),
+    call("/v1/jobs?limit=48"),
+  ]);
+  const mine = newest.data.filter((view) => view.state === "queued" && own.has(view.id));
+  batch.keep([...running.data, ...mine]);
+  finished = newest.data.filter((view) => view.finished_at);
+  results.show(finished);
+  for (const view of newest.data.filter(({ id, finished_at }) => finished_at && own.delete(id))) {
+    find("news").textContent = `${view.job.prompt}: ${view.state}`;
+  }
+  for (const view of [...running.data].sort((a, b) => own.has(b.id) - own.has(a.id))) follow(view.id);
+}
+
+function choosePool(pools) {
+  const select = find("pool");
+  if (pools.length !== select.options.length) {
+    const chosen = select.value;
+    select.replaceChildren(...pools.map(({ pool }) => new Option(pool)));
+    if (pools.some(({ pool }) => pool === chosen)) select.value = chosen;
+  }
+  find("pool-choice").hidden = pools.length < 2;
+  return pools.find(({ pool }) => pool === select.value);
+}
+
+async function status() {
+  const { pools } = await call("/v1/status");
+  const pool = choosePool(pools);
+  const workers = pool?.workers ?? [];
+  showFigures(find("figures"), pool, finished);
+  showWorkers(find("workers-table"), pool);
+  timeline.take(workers);
+  find("link").textContent = workers.length ? "connected" : "connected, no workers yet";
+  if (!find("form").elements.model.options.length) await listModels();
+}
+
+async function every(ms, action) {
+  try {
+    if (!document.hidden) await action();
   } catch (error) {
     find("link").textContent = error.message;
   }
-  setTimeout(watch, POLL_MS);
+  setTimeout(every, ms, ms, action);
 }
 
 listModels();
-watch();
+every(STATUS_MS, status);
+every(LIST_MS, list);
