@@ -1,12 +1,13 @@
 """Admission: the waiting images that fit join their shape's group, the most urgent first.
 
 A request is checked when it is first considered and its texts are encoded when its first image joins, both
-between two steps.
+between two steps. Where a group is full, images of less urgent jobs are set aside for a more urgent one and go
+on later from where they stood.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from synerdiff.engine.config import EngineConfig
@@ -18,17 +19,19 @@ from synerdiff.engine.queue import AdmissionQueue, Checked, Pending
 from synerdiff.engine.sample import Sample, initial_latents
 from synerdiff.engine.schedule import Table
 from synerdiff.engine.shape import Shape
+from synerdiff.engine.snapshot import decode, restore
 from synerdiff.engine.text import Conditioning, TextEncoder
-from synerdiff.engine.types import Admitted, Request
+from synerdiff.engine.types import Admitted, Request, SetAside
 from synerdiff.protocol.errors import ErrorInfo, FieldError, InvalidJob
 
 
 @dataclass(slots=True)
 class Filled:
-    """What one round of admission did: images that joined, jobs that began, and jobs the model cannot do."""
+    """What one round of admission did: images that began (one that was denoised before is done already), what
+    there is to tell of jobs, and jobs the model cannot do."""
 
     samples: list[Sample] = field(default_factory=list)
-    events: list[Admitted] = field(default_factory=list)
+    events: list[Admitted | SetAside] = field(default_factory=list)
     refused: dict[str, ErrorInfo] = field(default_factory=dict)
 
 
@@ -58,12 +61,12 @@ class Admission:
         """Images that have not joined."""
         return len(self._queue)
 
-    def add(self, request: Request) -> None:
-        """Queue a request behind those of its priority."""
-        self._queue.add(request)
+    def add(self, request: Request, kept: bytes | None = None) -> None:
+        """Queue a request behind those of its priority; ``kept`` is a latent checkpoint to go on from."""
+        self._queue.add(request, kept)
 
     def remove(self, job_id: str) -> None:
-        """Forget what still waits of a job."""
+        """Forget a job, and what still waits of it."""
         self._queue.remove(job_id)
 
     def fill(self, batch_cap: int) -> Filled:
@@ -73,37 +76,86 @@ class Admission:
         """
         filled = Filled()
         full: set[Shape] = set()
-        for pending in self._queue:
+        for pending in self._queue.in_order(self._clock()):
             try:
                 self._join_images(pending, batch_cap, full, filled)
             except InvalidJob as error:
                 filled.refused[pending.request.job_id] = error.info
-        self._queue.drop_empty()
         return filled
 
     def start(self, request: Request, index: int, table: Table, conditioning: Conditioning, shape: Shape) -> Sample:
         """Put image ``index`` of a request at its first step into its group."""
+        sample = self._begin(request, index, table, conditioning, shape)
+        self._groups.add(shape, sample)
+        return sample
+
+    def _begin(self, request: Request, index: int, table: Table, conditioning: Conditioning, shape: Shape) -> Sample:
         generator, latents = initial_latents(request, index, table, self._model)
         sample = Sample(request, index, table, conditioning, generator, latents, shape)
         if conditioning.negative is not None:
             replay = None if request.replay is None else request.replay[index]
             sample.guidance = self._guidance.begin(table, request.guidance_scale, request.quality, replay)
-        self._groups.add(shape, sample)
         return sample
 
     def _join_images(self, pending: Pending, batch_cap: int, full: set[Shape], filled: Filled) -> None:
         pending.checked = checked = pending.checked or self._check(pending.request)
-        while pending.left and checked.shape not in full:
-            if not self._has_room(checked.shape, pending.request, batch_cap):
-                full.add(checked.shape)
+        if pending.kept is not None:
+            pending.saved, pending.kept = decode(pending.kept, pending.request, self._model), None
+        while pending.left:
+            shape = pending.aside[0].shape if pending.aside else checked.shape
+            if shape in full:
                 return
-            if pending.conditioning is None:
-                pending.conditioning, pending.encode_s = self._encode(pending.request)
-                filled.events.append(Admitted(pending.request.job_id, pending.encode_s))
-            sample = self.start(pending.request, pending.next_index, checked.table, pending.conditioning, checked.shape)
-            sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
-            pending.next_index += 1
-            filled.samples.append(sample)
+            if not self._has_room(shape, pending.request, batch_cap) and not self._make_room(
+                shape, pending, batch_cap, filled
+            ):
+                full.add(shape)
+                return
+            if pending.aside:
+                self._groups.add(shape, pending.take_back(self._clock()))
+            else:
+                filled.samples.append(self._join_next(pending, checked, filled))
+
+    def _join_next(self, pending: Pending, checked: Checked, filled: Filled) -> Sample:
+        """The next image of a request joins at its first step, or where a checkpoint left it."""
+        if pending.conditioning is None:
+            pending.conditioning, pending.encode_s = self._encode(pending.request)
+            resumed = min((saved.step for saved in pending.saved.values()), default=0)
+            filled.events.append(Admitted(pending.request.job_id, pending.encode_s, resumed))
+        saved = pending.saved.get(pending.next_index)
+        shape = checked.shape.in_float32() if saved is not None and saved.float32 else checked.shape
+        sample = self._begin(pending.request, pending.next_index, checked.table, pending.conditioning, shape)
+        sample.encode_s, sample.admitted_at = pending.encode_s, self._clock()
+        if saved is not None:
+            restore(sample, saved, self._model.device, self._clock())
+        if not sample.done:
+            self._groups.add(shape, sample)
+        pending.next_index += 1
+        return sample
+
+    def _make_room(self, shape: Shape, pending: Pending, batch_cap: int, filled: Filled) -> bool:
+        """Set aside as many images of less urgent jobs as it takes for one of ``pending``, if that is enough."""
+        now = self._clock()
+        leaving: list[Sample] = []
+        for sample in self._less_urgent(shape, pending.level(now), now):
+            leaving.append(sample)
+            if self._has_room(shape, pending.request, batch_cap, leaving):
+                self._groups.remove(leaving.__contains__)
+                for each in leaving:
+                    self._queue[each.job_id].set_aside(each, now)
+                    filled.events.append(SetAside(each.job_id))
+                return True
+        return False
+
+    def _less_urgent(self, shape: Shape, level: int, now: float) -> list[Sample]:
+        """The images of a group that may leave for a job of ``level``: the least urgent, then the least done first."""
+        group = self._groups.get(shape)
+        found = [(self._queue[sample.job_id], sample) for sample in (group.samples if group else [])]
+        victims = [
+            (pending.level(now), sample.step, -pending.order, sample)
+            for pending, sample in found
+            if pending.may_leave and pending.level(now) < level
+        ]
+        return [sample for *_, sample in sorted(victims, key=lambda victim: victim[:3])]
 
     def _check(self, request: Request) -> Checked:
         check(request, self._model)
@@ -117,13 +169,14 @@ class Admission:
         """Whether a full step takes an unconditional row: as the pipelines decide it."""
         return request.guidance_scale > 1 and self._model.guidance_width is None
 
-    def _has_room(self, shape: Shape, request: Request, batch_cap: int) -> bool:
+    def _has_room(self, shape: Shape, request: Request, batch_cap: int, without: Sequence[Sample] = ()) -> bool:
+        """Whether one more image fits into a group, once those in ``without`` have left it."""
         group = self._groups.get(shape)
-        if group is None:
+        if group is None or len(without) == len(group.samples):
             return True
-        rows = group.rows + (2 if self._guided(request) else 1)
+        rows = group.rows - sum(sample.rows for sample in without) + (2 if self._guided(request) else 1)
         fits_memory = rows <= (self._limits.limit(shape) or rows)
-        return len(group.samples) < batch_cap and rows <= (self._max_rows or rows) and fits_memory
+        return len(group.samples) - len(without) < batch_cap and rows <= (self._max_rows or rows) and fits_memory
 
     def _encode(self, request: Request) -> tuple[Conditioning, float]:
         begun = self._clock()

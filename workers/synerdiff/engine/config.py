@@ -15,6 +15,8 @@ class EngineConfig:
     their pixels, counted as decoded float32; past it nothing is admitted. ``embedding_cache`` counts texts.
     ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
     ``preview_s`` is the shortest time between two previews, in seconds; 0: none are made.
+    A job's latents are kept every ``keep_steps`` steps; 0 chooses by the cost, so that a job has at least ``keep_s``
+    seconds of work to lose, and keeps nothing with 0 seconds. ``keep_bytes`` is the most for one job.
     ``float_images`` makes events carry float32 pixels in [0, 1] instead of uint8.
     """
 
@@ -25,4 +27,7 @@ class EngineConfig:
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
     preview_s: float = 0.0
+    keep_steps: int = 0
+    keep_s: float = 0.0
+    keep_bytes: int = 4 * 2**20
     float_images: bool = False

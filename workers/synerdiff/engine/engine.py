@@ -22,12 +22,13 @@ from synerdiff.engine.groups import Group, Groups
 from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.image import pixels_of
 from synerdiff.engine.jobs import Jobs
+from synerdiff.engine.keeping import Keeping
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.prediction import SlotPrediction
 from synerdiff.engine.preview import Previews
 from synerdiff.engine.sample import Sample
-from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Request, SlotReport
+from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Parted, Request, SlotReport
 from synerdiff.policy import Action, PlanView, Profile, default_plan
 from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
@@ -87,6 +88,7 @@ class Engine:
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
         self._prediction: SlotPrediction | None = None
         self._predicted: dict[int, float] = {}
+        self._keeping = Keeping(model, self.config, self._jobs, self._groups, clock)
 
     @property
     def active(self) -> int:
@@ -113,22 +115,30 @@ class Engine:
         """Whether there is nothing to do."""
         return not (self.active or self.waiting or self.decoding)
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, kept: bytes | None = None) -> None:
         """Queue a job; its texts are encoded and its noise is drawn when its images join.
 
+        With ``kept``, the data of a :class:`Snapshot`, they go on from there; one that does not fit is not used.
         What is wrong with it comes as a :class:`JobFailed` event. A job id that the engine holds already is
         ignored.
         """
         if request.job_id not in self._jobs:
             self._jobs.add(request)
-            self._admission.add(request)
+            self._admission.add(request, kept)
 
     def cancel(self, job_id: str) -> None:
-        """Drop a job wherever it is; no event will name it any more."""
+        """Forget a job wherever it is; no event will name it any more."""
         self._admission.remove(job_id)
         self._groups.remove(lambda sample: sample.job_id == job_id)
         self._decodes.remove(lambda sample: sample.job_id == job_id)
         self._jobs.forget(job_id)
+
+    @torch.inference_mode()
+    def part(self, job_id: str) -> Parted:
+        """Give a job up, with what is done of it; no further event will name it."""
+        parted = Parted(job_id, self._keeping.take(job_id))
+        self.cancel(job_id)
+        return parted
 
     def close(self) -> None:
         """Give back threads and streams."""
@@ -153,7 +163,10 @@ class Engine:
         ran = self._run_slot(slot)
         self._predicted[ran.slot] = slot.predicted_s
         if slot.group is not None:
+            stepped = [sample.job_id for sample in slot.group.samples]
+            self._keeping.stepped(self._clock() - begun, self._groups.count)
             events += self._retire_samples(slot.group, ran)
+            events += self._keeping.due(stepped)
         events += self._retire_images()
         events.append(self._report(ran, self._clock() - begun))
         return events
@@ -164,7 +177,8 @@ class Engine:
         admitted = self._admission.fill(self._plan.batch_cap)
         for sample in admitted.samples:
             self._jobs.joined(sample)
-        return [*admitted.events, *(self._fail(job_id, error) for job_id, error in admitted.refused.items())]
+        denoised = [event for sample in admitted.samples if sample.done for event in self._denoised(sample)]
+        return [*admitted.events, *denoised, *(self._fail(job_id, error) for job_id, error in admitted.refused.items())]
 
     # Plan
 
@@ -274,7 +288,8 @@ class Engine:
             except SynerDiffError as error:
                 events.append(self._fail(job_id, error.info))
                 continue
-            self._jobs.image_done(job_id)
+            if self._jobs.image_done(job_id):
+                self.cancel(job_id)
         return events
 
     def _image_ready(self, waiting: Waiting) -> ImageReady:

@@ -49,6 +49,11 @@ class Group:
             self.samples = [sample for sample in self.samples if not leaves(sample)]
         return leaving
 
+    def settle(self) -> None:
+        """Give every sample its own latents and history as of now; the batch goes on."""
+        if self._batch is not None:
+            self._batch.release()
+
     def _dissolve(self) -> None:
         if self._batch is not None:
             self._batch.release()
@@ -64,6 +69,11 @@ class Groups:
 
     def __len__(self) -> int:
         return sum(len(group.samples) for group in self._groups.values())
+
+    @property
+    def count(self) -> int:
+        """Groups that take turns."""
+        return len(self._groups)
 
     def __iter__(self) -> Iterator[Sample]:
         return (sample for group in self._groups.values() for sample in group.samples)
@@ -81,6 +91,11 @@ class Groups:
         leaving = [sample for group in self._groups.values() for sample in group.remove(leaves)]
         self._groups = {shape: group for shape, group in self._groups.items() if group.samples}
         return leaving
+
+    def settle(self) -> None:
+        """Give every sample its latents as of now."""
+        for group in self._groups.values():
+            group.settle()
 
     def next(self) -> Group | None:
         """The group whose last turn is the longest ago; None when nothing is active."""

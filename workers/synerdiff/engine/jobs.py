@@ -16,6 +16,21 @@ class JobProgress:
     samples: list[Sample] = field(default_factory=list)
     images_left: int = 0
     reported: int = 0
+    kept: dict[int, int] = field(default_factory=dict)
+    too_large: bool = False
+
+    @property
+    def steps_done(self) -> int:
+        """Denoising steps of all its images."""
+        return sum(sample.step for sample in self.samples)
+
+    def at_risk(self) -> int:
+        """The most steps of one image that no checkpoint has."""
+        return max((sample.step - self.kept.get(sample.index, 0) for sample in self.samples), default=0)
+
+    def keep(self) -> None:
+        """Note that a checkpoint has everything up to here."""
+        self.kept = {sample.index: sample.step for sample in self.samples}
 
     def news(self) -> Stepped | None:
         """An event if the slowest image has taken a step since the last one."""
@@ -48,16 +63,20 @@ class Jobs:
         """Note that an image is in the batch (again, where it starts over)."""
         job = self._jobs[sample.job_id]
         job.samples = [known for known in job.samples if known.index != sample.index] + [sample]
+        job.kept[sample.index] = sample.step
 
-    def image_done(self, job_id: str) -> None:
-        """Note that an image is decoded; with the last one the job is forgotten."""
+    def get(self, job_id: str) -> JobProgress | None:
+        """A job's progress, None if it is not here."""
+        return self._jobs.get(job_id)
+
+    def image_done(self, job_id: str) -> bool:
+        """Note that an image is decoded; whether it was the job's last one."""
         job = self._jobs[job_id]
         job.images_left -= 1
-        if job.images_left == 0:
-            del self._jobs[job_id]
+        return job.images_left == 0
 
     def forget(self, job_id: str) -> None:
-        """Stop following a job that failed or was cancelled."""
+        """Stop following a job."""
         self._jobs.pop(job_id, None)
 
     def news(self, samples: list[Sample]) -> list[Stepped]:

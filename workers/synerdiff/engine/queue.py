@@ -1,15 +1,20 @@
-"""The admission queue: requests whose images have not all joined the batch yet."""
+"""The admission queue: requests of which some images are not in the batch, be it not yet or for now."""
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
+from synerdiff.engine.sample import Sample
 from synerdiff.engine.schedule import Table
 from synerdiff.engine.shape import Shape
+from synerdiff.engine.snapshot import SavedImage
 from synerdiff.engine.text import Conditioning
 from synerdiff.engine.types import Request
+
+TOP_LEVEL = 9
+MOST_ASIDE = 3  # after so many times a job is set aside no more
+AGE_S = 10.0  # what was set aside gains a level every so many seconds that it waits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,43 +27,81 @@ class Checked:
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A request of which images ``next_index`` to ``n - 1`` still wait; texts are encoded once for all of them."""
+    """A request in the engine. Images ``next_index`` to ``n - 1`` have never joined, those in ``aside`` had to
+    leave for a more urgent job and go on later. Texts are encoded once for all of them.
+
+    ``kept`` is a latent checkpoint as it came, ``saved`` what is in it. ``raised`` are the levels above its
+    priority that it gained by being set aside and by waiting then.
+    """
 
     request: Request
     order: int
+    kept: bytes | None = None
+    saved: Mapping[int, SavedImage] = field(default_factory=dict)
     next_index: int = 0
     checked: Checked | None = None
     conditioning: Conditioning | None = None
     encode_s: float = 0.0
+    aside: list[Sample] = field(default_factory=list)
+    times_aside: int = 0
+    raised: int = 0
+    aside_since: float = 0.0
 
     @property
     def left(self) -> int:
-        """Images that have not joined yet."""
-        return self.request.n - self.next_index
+        """Images that wait."""
+        return self.request.n - self.next_index + len(self.aside)
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether its images may be set aside (once more)."""
+        return self.times_aside < MOST_ASIDE
+
+    def level(self, now: float) -> int:
+        """The priority it has by now, in the queue and in the batch."""
+        age = int((now - self.aside_since) / AGE_S) if self.aside else 0
+        return min(TOP_LEVEL, self.request.priority + self.raised + age)
+
+    def set_aside(self, sample: Sample, now: float) -> None:
+        """Let an image that left the batch wait for its return: the job rises by one level, once for all images."""
+        if not self.aside:
+            self.times_aside += 1
+            self.raised += 1
+            self.aside_since = now
+        self.aside.append(sample)
+
+    def take_back(self, now: float) -> Sample:
+        """The image that was set aside first; with the last one the job keeps the levels that it waited for."""
+        level = self.level(now)
+        sample = self.aside.pop(0)
+        if not self.aside:
+            self.raised = level - self.request.priority
+        return sample
 
 
 class AdmissionQueue:
-    """Requests by priority (9 first), first come first served within one."""
+    """Every request in the engine; those with images that wait come by level, then first come first served."""
 
     def __init__(self) -> None:
-        self._pending: list[Pending] = []
+        self._pending: dict[str, Pending] = {}
         self._arrivals = 0
 
     def __len__(self) -> int:
-        return sum(pending.left for pending in self._pending)
+        return sum(pending.left for pending in self._pending.values())
 
-    def __iter__(self) -> Iterator[Pending]:
-        return iter(tuple(self._pending))
+    def __getitem__(self, job_id: str) -> Pending:
+        return self._pending[job_id]
 
-    def add(self, request: Request) -> None:
+    def in_order(self, now: float) -> Iterator[Pending]:
+        """The requests with images that wait, and those nobody has checked; the most urgent first."""
+        waiting = [pending for pending in self._pending.values() if pending.left or pending.checked is None]
+        return iter(sorted(waiting, key=lambda pending: (-pending.level(now), pending.order)))
+
+    def add(self, request: Request, kept: bytes | None = None) -> None:
         """Queue a request behind those of its priority."""
-        insort(self._pending, Pending(request, self._arrivals), key=lambda item: (-item.request.priority, item.order))
+        self._pending[request.job_id] = Pending(request, self._arrivals, kept)
         self._arrivals += 1
 
     def remove(self, job_id: str) -> None:
-        """Forget what still waits of a job."""
-        self._pending = [pending for pending in self._pending if pending.request.job_id != job_id]
-
-    def drop_empty(self) -> None:
-        """Forget requests of which every image has joined."""
-        self._pending = [pending for pending in self._pending if pending.left]
+        """Forget a job."""
+        self._pending.pop(job_id, None)

@@ -66,10 +66,38 @@ class ImageReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The job's images joined the batch; ``encode_s`` is the time its text encoding took."""
+    """The job's images joined the batch; ``encode_s`` is the time its text encoding took.
+
+    ``resumed`` is the step that its images went on from, the least of those a checkpoint had; 0 from the start.
+    """
 
     job_id: str
     encode_s: float
+    resumed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An image of the job left the batch for a more urgent job; it goes on later by itself."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A latent checkpoint of the job after ``steps`` denoising steps, counted over all its images."""
+
+    job_id: str
+    steps: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The engine gave the job up, as it was told to; nothing is kept where nothing was done."""
+
+    job_id: str
+    kept: Snapshot | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +161,4 @@ class SlotReport:
     splits: int = 0
 
 
-Event = Admitted | Stepped | Previewed | ImageReady | JobFailed | SlotReport
+Event = Admitted | Stepped | Previewed | SetAside | Snapshot | Parted | ImageReady | JobFailed | SlotReport
