@@ -16,6 +16,7 @@ from synerdiff.engine.types import (
     ImageReceipt,
     ImageTimings,
     JobFailed,
+    Parted,
     Previewed,
     Request,
     SlotReport,
@@ -40,11 +41,15 @@ class FakeEngine:
     def idle(self) -> bool:
         return not self._jobs
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, kept: bytes | None) -> None:
         self._jobs[request.job_id] = (request, -1)
 
     def cancel(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
+
+    def part(self, job_id: str) -> Parted:
+        self.cancel(job_id)
+        return Parted(job_id, None)
 
     def follow(self, plan: SetPlan) -> None:
         if plan.head["version"] == "bad":

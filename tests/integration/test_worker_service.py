@@ -125,6 +125,7 @@ def test_sigterm_finishes_what_fits_and_hands_the_rest_to_another_worker(stack: 
     children = first.children()
     long, short = stack.submit("cat", steps=LONG) + stack.submit("dog", steps=300)
     stack.running(long)
+    stack.running(short)
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
     assert not [child for child in children if child.is_running()]
@@ -262,7 +263,7 @@ def test_sigterm_while_the_model_loads_ends_the_worker(stack: WorkerStack) -> No
     worker = stack.launch(model="slow")
     children = wait_until(worker.children, 60, what="the engine process")
     worker.signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
     assert not [child for child in children if child.is_running()]
 
 

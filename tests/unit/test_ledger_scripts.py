@@ -13,7 +13,7 @@ LUA = files("synerdiff.ledger").joinpath("lua")
 OPERATIONS = sorted(
     item.name.removesuffix(".lua") for item in LUA.iterdir() if item.name.removesuffix(".lua") not in SHARED
 )
-REFUSED_WHEN_FULL = {"submit", "retry"}
+REFUSED_WHEN_FULL = {"submit", "retry", "keep"}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

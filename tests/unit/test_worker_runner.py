@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from synerdiff.engine.types import ImageReady, ImageReceipt, ImageTimings, Request
+from synerdiff.engine.types import ImageReady, ImageReceipt, ImageTimings, Request, Snapshot
 from synerdiff.ledger import Claim, Ended, Ledger, Refused, Renewal
 from synerdiff.protocol import ErrorInfo, Job, JobState, Limits, ModelEntry
 from synerdiff.protocol.errors import EngineError, LedgerUnavailable, StorageUnavailable
@@ -17,8 +18,9 @@ from synerdiff.storage import Stored
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
+from synerdiff.workers.makeway import MOST_ASIDES, least_urgent
 from synerdiff.workers.runner import Outcome, Runner, Serving
-from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Phase, Revoked, Run
+from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Phase, Revoked, Run
 from synerdiff.workers.uploads import Uploads
 
 ENTRY = ModelEntry(name="m", pool="m", default_width=64, default_height=64)
@@ -36,6 +38,8 @@ class FakeLedger:
         self.ends: list[tuple[Any, ...]] = []
         self.renewed: list[dict[str, int]] = []
         self.verdict = Renewal.HELD
+        self.snapshots: list[tuple[int, int, bytes]] = []
+        self.latents: bytes | None = None
 
     def claim(self, job_id: str, **_: Any) -> Claim | Refused:
         self._reach()
@@ -47,8 +51,17 @@ class FakeLedger:
     def fail(self, job_id: str, token: int, error: ErrorInfo) -> Ended:
         return self._end("fail", job_id, token, error.message)
 
-    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False) -> Ended:
-        return self._end("crashed" if crashed else "hand_back", job_id, token, reason)
+    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False, aside: bool = False) -> Ended:
+        return self._end("crashed" if crashed else "aside" if aside else "hand_back", job_id, token, reason)
+
+    def keep(self, job_id: str, token: int, steps: int, data: bytes, ttl_s: float) -> bool:
+        self._reach()
+        self.snapshots.append((token, steps, data))
+        return True
+
+    def kept(self, job_id: str) -> bytes | None:
+        self._reach()
+        return self.latents
 
     def progress(self, *_: Any) -> bool:
         self._reach()
@@ -75,11 +88,20 @@ class FakeBridge:
     def __init__(self, on_admit: Callable[[Run], None]) -> None:
         self.on_admit = on_admit
         self.cancelled: list[str] = []
+        self.parted: list[str] = []
+        self.admitted: Any = None
+        self.hands_out: Snapshot | None = Snapshot("job", 3, b"latents")
         self.silence_s = 0.0
         self.patience_s = 30.0
 
-    def admit(self, run: Run, request: Request) -> None:
+    def admit(self, run: Run, request: Request, kept: bytes | None = None) -> None:
+        self.admitted = (run, request, kept)
         self.on_admit(run)
+
+    def part(self, job_id: str) -> None:
+        self.parted.append(job_id)
+        if self.hands_out is not None:
+            self.admitted[0].tell(Gone(self.hands_out))
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
@@ -149,6 +171,72 @@ def test_an_image_waits_for_a_store_that_is_away_and_the_end_for_a_ledger_that_i
     assert bench.store.keys == ["images/job/0.png"]
 
 
+def test_a_job_goes_on_from_what_was_kept_and_keeps_what_the_engine_offers() -> None:
+    def offer(run: Run) -> None:
+        for steps in (4, 8):  # two before the run looks: the newer one outdoes the other
+            run.offer(Snapshot("job", steps, b"latents"))
+        run.tell(Imaged(image()))
+
+    bench = Bench(offer, FakeLedger(replace(CLAIM, kept=6, level=7)))
+    bench.ledger.latents = b"before"
+    assert bench.follow().state == "succeeded"
+    _, request, kept = bench.bridge.admitted
+    assert (request.priority, kept) == (7, b"before")
+    assert bench.ledger.snapshots == [(5, 8, b"latents")]
+
+
+def test_after_a_crash_alone_a_job_starts_over() -> None:
+    bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(replace(CLAIM, kept=6, attempts=1)))
+    bench.ledger.latents = b"poison"
+    assert bench.follow().state == "succeeded"
+    assert bench.bridge.admitted[2] is None
+
+
+def test_a_job_that_is_given_back_takes_its_latents_along() -> None:
+    bench = Bench(lambda run: run.tell(GiveBack("leaving")))
+    assert bench.follow().state == "handed_back"
+    assert bench.bridge.parted == ["job"]
+    assert bench.ledger.snapshots == [(5, 3, b"latents")]
+
+
+def test_a_job_that_uploads_does_not_make_way() -> None:
+    def upload(run: Run) -> None:
+        run.moved(Phase.UPLOADING)
+        run.tell(GiveBack("urgent", aside=True))
+        run.tell(Imaged(image()))
+
+    assert Bench(upload).follow().state == "succeeded"
+
+
+def test_latents_that_cannot_be_kept_are_only_a_longer_rerun() -> None:
+    def offer(run: Run) -> None:
+        bench.ledger.away = 1
+        run.offer(Snapshot("job", 4, b"latents"))
+        run.tell(Imaged(image()))
+
+    bench = Bench(offer)
+    assert bench.follow().state == "succeeded"
+    assert bench.ledger.snapshots == []
+
+
+def test_the_job_that_makes_way_is_the_least_urgent_with_the_least_to_lose() -> None:
+    def held(name: str, **fields: Any) -> Run:
+        return Run(JOB.model_copy(update={"id": name}), 5, **{"phase": Phase.ACTIVE, "level": 3, **fields})
+
+    stays = [
+        held("nine", level=9),
+        held("alone", alone=True, level=1),
+        held("often", asides=MOST_ASIDES, level=1),
+        held("uploads", phase=Phase.UPLOADING, level=1),
+        held("told", told_to_leave=True, level=1),
+    ]
+    assert least_urgent(stays) is None
+    old, young = held("old", claimed_at=1.0), held("young", claimed_at=2.0)
+    assert least_urgent([*stays, held("above", level=4), old, young]) is young
+    waiting = held("waiting", phase=Phase.WAITING, claimed_at=0.0)
+    assert least_urgent([old, young, waiting]) is waiting
+
+
 def test_a_late_result_changes_nothing() -> None:
     bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(accepts=False))
     assert bench.follow().state == "lost"
@@ -160,6 +248,8 @@ def test_a_late_result_changes_nothing() -> None:
         (Failed(ErrorInfo(code="x", message="broken")), "failed", [("fail", "job", 5, "broken")]),
         (EngineLost("ended by SIGSEGV"), "crashed", [("crashed", "job", 5, "ended by SIGSEGV")]),
         (GiveBack("leaving"), "handed_back", [("hand_back", "job", 5, "leaving")]),
+        (GiveBack("leaving", at_once=True), "handed_back", [("hand_back", "job", 5, "leaving")]),
+        (GiveBack("urgent", aside=True), "set_aside", [("aside", "job", 5, "urgent")]),
         (Revoked("cancelled"), "cancelled", []),
         (Revoked("lost"), "lost", []),
     ],

@@ -52,7 +52,7 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("claim", job_id, worker, nonce, lease_s)
         if answer[0] == "refused":
             return Refused(cast(RefusalReason, answer[1]), tuple(answer[2]))
-        _, document, token, attempts, alone, created_at, claimed_at = answer
+        _, document, token, attempts, alone, created_at, claimed_at, level, asides, kept = answer
         return Claim(
             job=read_job(document),
             token=int(token),
@@ -60,6 +60,9 @@ class WorkerOperations(Operations):
             alone=alone == "1",
             enqueued_at=float(created_at),
             claimed_at=float(claimed_at),
+            level=int(level),
+            asides=int(asides),
+            kept=int(kept),
         )
 
     def renew(self, worker: str, leases: Mapping[str, int], lease_s: float) -> dict[str, Renewal]:
@@ -93,13 +96,15 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("end", job_id, token, "failed", "error", error.model_dump_json(), error.message)
         return self.ended(answer)
 
-    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False) -> Ended:
+    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False, aside: bool = False) -> Ended:
         """Give a job back to the queue, attempts untouched.
 
         With ``crashed`` (the engine died or hung under it) it goes to quarantine, as after a worker's death, and
-        if it ran alone that counts as an attempt.
+        if it ran alone that counts as an attempt. With ``aside`` it makes way for a more urgent job, and its
+        priority rises by one.
         """
-        return self.ended(self.scripts.run("hand_back", job_id, token, reason, "1" if crashed else ""))
+        how = "crashed" if crashed else "aside" if aside else ""
+        return self.ended(self.scripts.run("hand_back", job_id, token, reason, how))
 
     def due_discards(self, pool: str, limit: int) -> list[Job]:
         """Jobs that ended without a result after they had begun: their images, if any, are to be deleted.

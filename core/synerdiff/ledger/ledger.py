@@ -8,13 +8,16 @@ from synerdiff.ledger import connection
 from synerdiff.ledger.events import EventOperations
 from synerdiff.ledger.failures import translated
 from synerdiff.ledger.holders import WorkerOperations
+from synerdiff.ledger.latents import LatentOperations
 from synerdiff.ledger.plans import PlanOperations
 from synerdiff.ledger.producers import ProducerOperations
 from synerdiff.ledger.reconciler import ReconcilerOperations
 from synerdiff.ledger.values import LedgerConfig
 
 
-class Ledger(ProducerOperations, WorkerOperations, ReconcilerOperations, EventOperations, PlanOperations):
+class Ledger(
+    ProducerOperations, WorkerOperations, LatentOperations, ReconcilerOperations, EventOperations, PlanOperations
+):
     """Job records, leases, queue, workers and plans in one Redis.
 
     Every change of a job is one Lua script (``lua/``, keys documented in ``lua/keys.lua``) that uses the clock of

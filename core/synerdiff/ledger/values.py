@@ -79,7 +79,11 @@ RefusalReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A granted claim. Every later call for the job carries ``token``; ``alone``: nothing may run beside it."""
+    """A granted claim. Every later call for the job carries ``token``; ``alone``: nothing may run beside it.
+
+    ``level`` is its priority by now, raised by one for each of the ``asides`` it was handed back for a more urgent
+    job; ``kept`` counts the denoising steps in its latent checkpoint, 0 where it has none.
+    """
 
     job: Job
     token: int
@@ -87,6 +91,9 @@ class Claim:
     alone: bool
     enqueued_at: float
     claimed_at: float
+    level: int = 5
+    asides: int = 0
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)

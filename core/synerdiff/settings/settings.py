@@ -68,6 +68,16 @@ class Settings(BaseSettings):
     hang_s: float = Field(
         default=30.0, gt=0, description="how long an engine with work at hand may be silent before it is restarted"
     )
+    checkpoint_s: float = Field(
+        default=2.0, ge=0, description="seconds of denoising that a crash may cost a job; 0 keeps no latents"
+    )
+    checkpoint_steps: int = Field(
+        default=0, ge=0, description="keep a job's latents every so many steps; 0 chooses by the cost"
+    )
+    checkpoint_max_bytes: int = Field(
+        default=4 * 2**20, ge=0, description="latents of one job that Redis may hold; larger jobs start over"
+    )
+    checkpoint_ttl_s: float = Field(default=3600.0, gt=0, description="how long the latents of a waiting job are kept")
     upload_threads: int = Field(default=4, ge=1)
     upload_queue_bytes: int = Field(
         default=256 * 2**20, ge=2**20, description="images waiting for S3 before admission stops"

@@ -10,7 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from synerdiff.engine.types import Event, Request, SlotReport
 from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.telemetry import get_logger
-from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Profiled, Ready, SetPlan, Slot
+from synerdiff.workers.messages import (
+    Admit,
+    Broken,
+    Cancel,
+    Command,
+    EngineSpec,
+    Part,
+    Profiled,
+    Ready,
+    SetPlan,
+    Slot,
+)
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.patience import Patience
 from synerdiff.workers.process import EngineProcess
@@ -88,8 +99,11 @@ class Bridge:
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
 
-    def admit(self, run: Run, request: Request) -> None:
-        """Hand a job to the engine; news of it goes to ``run``. Raises :class:`EngineError` when there is none."""
+    def admit(self, run: Run, request: Request, kept: bytes | None = None) -> None:
+        """Hand a job to the engine, to go on from its latent checkpoint ``kept``; news of it goes to ``run``.
+
+        Raises :class:`EngineError` when there is no engine.
+        """
         process = self._process
         if process is None:
             raise EngineError("the engine is being started again")
@@ -98,7 +112,7 @@ class Bridge:
         run.moved(Phase.WAITING)
         self._router.add(run)
         try:
-            process.send(Admit(request))
+            process.send(Admit(request, kept))
         except EngineError:
             self._router.drop(run.id)
             raise
@@ -107,6 +121,10 @@ class Bridge:
         """Drop a job; nothing more is heard of it."""
         if self._router.drop(job_id):
             self._send(Cancel(job_id))
+
+    def part(self, job_id: str) -> None:
+        """Have the engine drop a job and hand out what is done of it: the last that the job's run hears."""
+        self._send(Part(job_id))
 
     def set_plan(self, plan: SetPlan) -> None:
         """Have the engine follow a plan; a process that is started later gets it too."""

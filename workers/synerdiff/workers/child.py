@@ -16,10 +16,22 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from synerdiff.engine.types import Event, Request
+from synerdiff.engine.types import Event, Parted, Request
 from synerdiff.protocol import ErrorInfo, SynerDiffError
 from synerdiff.telemetry import configure_logging, get_logger
-from synerdiff.workers.messages import Admit, Broken, Cancel, Command, EngineSpec, Profiled, Ready, SetPlan, Slot, Stop
+from synerdiff.workers.messages import (
+    Admit,
+    Broken,
+    Cancel,
+    Command,
+    EngineSpec,
+    Part,
+    Profiled,
+    Ready,
+    SetPlan,
+    Slot,
+    Stop,
+)
 
 log = get_logger(__name__)
 
@@ -38,8 +50,9 @@ class StepEngine(Protocol):
 
     @property
     def idle(self) -> bool: ...
-    def admit(self, request: Request) -> None: ...
+    def admit(self, request: Request, kept: bytes | None) -> None: ...
     def cancel(self, job_id: str) -> None: ...
+    def part(self, job_id: str) -> Parted: ...
     def follow(self, plan: SetPlan) -> None: ...
     @property
     def has_chore(self) -> bool: ...
@@ -67,11 +80,13 @@ def _error_info(error: BaseException) -> ErrorInfo:
     return ErrorInfo(code="engine_error", message=f"the engine stopped: {type(error).__name__}", retryable=True)
 
 
-def _obey(engine: StepEngine, command: Command) -> bool:
+def _obey(engine: StepEngine, command: Command, pipe: Connection) -> bool:
     """Carry out one command; False means stop."""
     match command:
-        case Admit(request):
-            engine.admit(request)
+        case Admit(request, kept):
+            engine.admit(request, kept)
+        case Part(job_id):
+            pipe.send(Slot([engine.part(job_id)]))
         case Cancel(job_id):
             engine.cancel(job_id)
         case SetPlan() as plan:
@@ -94,7 +109,7 @@ def serve(pipe: Connection, engine: StepEngine) -> None:
     while True:
         while engine.idle or pipe.poll(0):
             _do_chores(pipe, engine)
-            if not _obey(engine, pipe.recv()):
+            if not _obey(engine, pipe.recv(), pipe):
                 return
         pipe.send(Slot(engine.step()))
 

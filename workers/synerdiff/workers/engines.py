@@ -10,7 +10,7 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel, load_model
 from synerdiff.engine.profiler import Served, apply_setup, check_profile, device_label, serving_profile, setup_of
-from synerdiff.engine.types import Event, JobFailed, Request
+from synerdiff.engine.types import Event, JobFailed, Parted, Request
 from synerdiff.policy import Profile, default_plan, parse_profile, plan_view, profile_document
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.cost import CostModel
@@ -39,13 +39,17 @@ class ServedEngine:
         """Whether there is nothing to do."""
         return self._engine.idle
 
-    def admit(self, request: Request) -> None:
-        """Queue a job."""
-        self._engine.admit(request)
+    def admit(self, request: Request, kept: bytes | None) -> None:
+        """Queue a job, to go on from a latent checkpoint if there is one."""
+        self._engine.admit(request, kept)
 
     def cancel(self, job_id: str) -> None:
         """Drop a job."""
         self._engine.cancel(job_id)
+
+    def part(self, job_id: str) -> Parted:
+        """Drop a job, with what is done of it."""
+        return self._engine.part(job_id)
 
     def follow(self, plan: SetPlan) -> None:
         """Follow a plan, and measure again at leisure where it asks for that.
@@ -117,6 +121,9 @@ def engine_config(spec: EngineSpec, profile: Profile | None) -> EngineConfig:
         capacity=spec.capacity,
         max_rows=spec.max_rows,
         executor=spec.executor,
+        keep_steps=spec.keep_steps,
+        keep_s=spec.keep_s,
+        keep_bytes=spec.keep_bytes,
         long_prompts=spec.long_prompts,
         preview_s=spec.preview_s,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from synerdiff.ledger import Ledger, Renewal
@@ -59,7 +59,14 @@ class Leases:
 
     def renew(self) -> None:
         """Renew what moves, and tell the jobs whose lease is gone."""
-        runs = {run.id: run for run in self.held if self._moves(run)}
+        self._renew({run.id: run for run in self.held if self._moves(run)})
+
+    def check(self, job_ids: Iterable[str]) -> None:
+        """Do the same for these jobs alone, now."""
+        wanted = set(job_ids)
+        self._renew({run.id: run for run in self.held if run.id in wanted})
+
+    def _renew(self, runs: dict[str, Run]) -> None:
         tokens = {job_id: run.token for job_id, run in runs.items()}
         for job_id, verdict in self._ledger.renew(self._worker, tokens, self._lease_s).items():
             if verdict is not Renewal.HELD:

@@ -24,6 +24,9 @@ class EngineSpec:
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
     capacity: int = 16
     max_rows: int = 0
+    keep_steps: int = 0
+    keep_s: float = 0.0
+    keep_bytes: int = 4 * 2**20
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     model_hash: str | None = None
     cache_dir: str = ""
@@ -67,14 +70,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Take a job in at the next step boundary."""
+    """Take a job in at the next step boundary; it goes on from the latent checkpoint ``kept``."""
 
     request: Request
+    kept: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Drop a job at the next step boundary."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Drop a job at the next step boundary, and hand out what is done of it."""
 
     job_id: str
 
@@ -96,5 +107,5 @@ class Stop:
     """End now."""
 
 
-Command = Admit | Cancel | SetPlan | Stop
+Command = Admit | Cancel | Part | SetPlan | Stop
 Report = Ready | Broken | Slot | Profiled

@@ -21,7 +21,7 @@ SHARE_SLOTS = 200
 KINDS = ("unet", "vae", "both")
 SOURCES = ("planned", "default", "built-in")
 RECENT_SLOTS = 40
-RERUN = {"handed_back": "handed_back", "crashed": "engine_lost"}
+RERUN = {"handed_back": "handed_back", "set_aside": "set_aside", "crashed": "engine_lost"}
 
 
 class WorkerMetrics:

@@ -5,15 +5,29 @@ from __future__ import annotations
 import threading
 import time
 
-from synerdiff.engine.types import Admitted, Event, ImageReady, JobFailed, Previewed, SlotReport, Stepped
-from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, Phase, Previewing, Run
+from synerdiff.engine.types import (
+    Admitted,
+    Event,
+    ImageReady,
+    JobFailed,
+    Parted,
+    Previewed,
+    SetAside,
+    SlotReport,
+    Snapshot,
+    Stepped,
+)
+from synerdiff.telemetry import get_logger
+from synerdiff.workers.runs import EngineLost, Failed, Gone, Imaged, Moved, Phase, Previewing, Run
+
+log = get_logger(__name__)
 
 
 class Router:
     """Takes the engine's events to the runs they are about.
 
-    A run leaves when its last image is made, when it fails, is cancelled, or the engine is lost. Progress is
-    passed on at most once in ``news_s`` seconds a job; the record and Flower need no more.
+    A run leaves when its last image is made, when it fails, is cancelled or given up, or the engine is lost.
+    Progress is passed on at most once in ``news_s`` seconds a job; the record and Flower need no more.
     """
 
     def __init__(self, news_s: float) -> None:
@@ -53,10 +67,17 @@ class Router:
         run = self._runs.get(event.job_id)
         if run is None:
             return False  # cancelled in the meantime
-        run.moved(Phase.ACTIVE)
+        run.moved(Phase.WAITING if isinstance(event, SetAside) else Phase.ACTIVE)
         match event:
-            case Admitted():
-                return False
+            case Admitted(job_id, _, resumed) if resumed:
+                log.info("job goes on from its checkpoint", job_id=job_id, step=resumed)
+            case SetAside(job_id):
+                log.info("job set aside for a more urgent one", job_id=job_id)
+            case Snapshot():
+                run.offer(event)
+            case Parted(job_id, kept):
+                self.drop(job_id)
+                run.tell(Gone(kept))
             case Stepped(_, step, steps):
                 self._tell_step(run, step, steps)
             case Previewed():

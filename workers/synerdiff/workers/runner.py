@@ -6,9 +6,10 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from queue import Empty
 from typing import Protocol
 
-from synerdiff.engine.types import ImageTimings, Request
+from synerdiff.engine.types import ImageTimings, Request, Snapshot
 from synerdiff.ledger import Claim, Ended, Ledger, Refused
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult, Limits, ModelEntry, SynerDiffError, parse_job
 from synerdiff.protocol.errors import EngineError, FieldError, InvalidJob, LedgerUnavailable
@@ -20,12 +21,27 @@ from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.persist import persist
 from synerdiff.workers.previews import preview_event
 from synerdiff.workers.receipts import job_receipt, job_timings
-from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Imaged, Moved, Previewing, Revoked, Run, Saved
+from synerdiff.workers.runs import (
+    EngineLost,
+    Failed,
+    GiveBack,
+    Gone,
+    Imaged,
+    Moved,
+    News,
+    Offered,
+    Phase,
+    Previewing,
+    Revoked,
+    Run,
+    Saved,
+)
 from synerdiff.workers.uploads import Uploads
 
 log = get_logger(__name__)
 
 CLAIM_PATIENCE_S = 10.0
+PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
 _CLAIM_AGAIN = ("drain", "unregistered")
 
 
@@ -61,6 +77,7 @@ class Serving:
     entry: ModelEntry
     limits: Limits
     lease_s: float
+    keep_ttl_s: float = 3600.0
 
 
 Notify = Callable[[int, int], None]
@@ -103,9 +120,7 @@ class Runner:
             claim = self._claim(job_id)
             if not isinstance(claim, Claim):
                 return Outcome("refused", claim)
-            run = Run(
-                claim.job, claim.token, alone=claim.alone, queued_s=max(0.0, claim.claimed_at - claim.enqueued_at)
-            )
+            run = _run(claim)
             with self._leases.holding(run):
                 outcome = self._see_through(run, notify)
             self._metrics.left(self._serving.entry.pool, outcome.state)
@@ -140,12 +155,12 @@ class Runner:
     def _see_through(self, run: Run, notify: Notify) -> Outcome:
         try:
             self._check(run.job)
-            self._bridge.admit(run, _request(run.job))
+            self._bridge.admit(run, _request(run), self._kept(run))
             return self._listen(run, notify)
         except InvalidJob as error:
             return self._fail(run, error.info)
         except EngineError:
-            return self._hand_back(run, "the engine is being started again")
+            return self._hand_back(run, GiveBack("the engine is being started again"))
         except SynerDiffError as error:
             return self._fail(run, error.info)
         except BaseException as error:
@@ -164,10 +179,23 @@ class Runner:
             raise InvalidJob([FieldError(field="model", message=message)])
         parse_job(job.model_dump(), limits=self._serving.limits, entry=entry)
 
+    def _kept(self, run: Run) -> bytes | None:
+        """The latent checkpoint to go on from."""
+        if not run.kept:
+            return None
+        return persist(lambda: self._ledger.kept(run.id), stop=self.abandoned, what="read a checkpoint")
+
+    def _next(self, run: Run) -> News:
+        """The next news. An engine that was told to give the job up and does not has nothing to hand out."""
+        try:
+            return run.news.get(timeout=PART_S if run.parting else None)
+        except Empty:
+            return Gone(None)
+
     def _listen(self, run: Run, notify: Notify) -> Outcome:
         done = Progress()
         while True:
-            match run.news.get():
+            match self._next(run):
                 case Moved(step, steps):
                     self._tell(run, JobEvent(kind="step", step=step, steps=steps))
                     notify(step, steps)
@@ -185,8 +213,15 @@ class Runner:
                     return self._fail(run, error)
                 case Revoked(reason):
                     return Outcome(reason)
-                case GiveBack(reason):
-                    return self._hand_back(run, reason)
+                case Offered():
+                    run.offered = False
+                    self._keep(run, run.snapshot)
+                case GiveBack() as order:
+                    if (ended := self._part(run, order)) is not None:
+                        return ended
+                case Gone(kept):
+                    self._keep(run, kept)
+                    return self._hand_back(run, run.parting or GiveBack("the engine gave it up"))
                 case EngineLost(reason):
                     return self._crashed(run, reason)
 
@@ -196,6 +231,27 @@ class Runner:
             self._ledger.progress(run.id, run.token, event)
         except LedgerUnavailable as error:
             log.debug("progress not recorded", reason=error.message)
+
+    def _keep(self, run: Run, snapshot: Snapshot | None) -> None:
+        """Without a checkpoint a rerun has more to do, and nothing else is lost."""
+        if snapshot is None:
+            return
+        try:
+            ttl_s = self._serving.keep_ttl_s
+            self._ledger.keep(run.id, run.token, snapshot.steps, snapshot.data, ttl_s)
+        except LedgerUnavailable as error:
+            log.debug("latents not kept", reason=error.message)
+
+    def _part(self, run: Run, order: GiveBack) -> Outcome | None:
+        """Have the engine give the job up first, so that its latents go along; an outcome if that is of no use."""
+        uploading = run.phase is Phase.UPLOADING
+        if order.aside and (uploading or run.parting):
+            return None  # it leaves its place by itself
+        if order.at_once or uploading or run.parting:
+            return self._hand_back(run, order)
+        run.parting = order
+        self._bridge.part(run.id)
+        return None
 
     # Ending
 
@@ -220,9 +276,9 @@ class Runner:
             return Outcome("lost", str(ended.state or ""))
         return Outcome("failed", error.message, error=error)
 
-    def _hand_back(self, run: Run, reason: str) -> Outcome:
-        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason), "hand back")
-        return Outcome("handed_back", reason)
+    def _hand_back(self, run: Run, order: GiveBack) -> Outcome:
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, order.reason, aside=order.aside), "hand back")
+        return Outcome("set_aside" if order.aside else "handed_back", order.reason)
 
     def _crashed(self, run: Run, reason: str) -> Outcome:
         self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, crashed=True), "report a crash")
@@ -235,7 +291,22 @@ class Runner:
         return ended
 
 
-def _request(job: Job) -> Request:
+def _run(claim: Claim) -> Run:
+    # After a crash with nothing beside it a job starts over: what was kept of it may be what breaks the engine.
+    kept = 0 if claim.attempts else claim.kept
+    return Run(
+        claim.job,
+        claim.token,
+        alone=claim.alone,
+        level=claim.level,
+        asides=claim.asides,
+        kept=kept,
+        queued_s=max(0.0, claim.claimed_at - claim.enqueued_at),
+    )
+
+
+def _request(run: Run) -> Request:
+    job = run.job
     return Request(
         job_id=job.id,
         prompt=job.prompt,
@@ -248,5 +319,5 @@ def _request(job: Job) -> Request:
         seed=job.seed,
         n=job.n,
         quality=job.quality,
-        priority=job.priority,
+        priority=run.level,
     )

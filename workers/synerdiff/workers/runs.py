@@ -8,7 +8,7 @@ from enum import Enum
 from queue import SimpleQueue
 from threading import Event
 
-from synerdiff.engine.types import ImageReady, Previewed
+from synerdiff.engine.types import ImageReady, Previewed, Snapshot
 from synerdiff.protocol import ErrorInfo, ImageRef, Job, Receipt
 
 
@@ -60,6 +60,18 @@ class Previewing:
 
 
 @dataclass(frozen=True, slots=True)
+class Offered:
+    """There is a newer latent checkpoint in ``Run.snapshot``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The engine gave the job up as it was told to, with what is done of it."""
+
+    kept: Snapshot | None
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """The record is no longer this worker's to finish; ``reason`` is ``lost``, ``cancelled`` or ``expired``."""
 
@@ -75,31 +87,43 @@ class EngineLost:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Hand the job back to the queue, unharmed."""
+    """Hand the job back to the queue, unharmed: with its latents, or ``at_once``. ``aside``: it makes way for a more
+    urgent job."""
 
     reason: str
+    aside: bool = False
+    at_once: bool = False
 
 
-News = Imaged | Saved | Failed | Moved | Previewing | Revoked | EngineLost | GiveBack
+News = Imaged | Saved | Failed | Moved | Previewing | Offered | Gone | Revoked | EngineLost | GiveBack
 
 
 @dataclass(slots=True, eq=False)
 class Run:
     """One claimed job. One thread works on it and reads ``news``; any thread may write there.
 
-    ``token`` is the claim's fencing token, ``queued_s`` the time from submission to the claim, ``moved_at``
-    (monotonic seconds) the last sign of progress. ``over`` is set once nobody needs its images any more.
+    ``token`` is the claim's fencing token, ``level`` the job's priority by now, ``asides`` how often it made way,
+    ``queued_s`` the time from submission to the claim, ``moved_at`` (monotonic seconds) the last sign of progress.
+    ``kept`` counts the steps in the checkpoint that it goes on from. ``parting`` is set once the engine was told to
+    give the job up. ``over`` is set once nobody needs its images any more.
     """
 
     job: Job
     token: int
     alone: bool = False
+    level: int = 5
+    asides: int = 0
+    kept: int = 0
     queued_s: float = 0.0
     claimed_at: float = field(default_factory=time.monotonic)
     phase: Phase = Phase.WAITING
     moved_at: float = field(default_factory=time.monotonic)
     step: int = 0
     images_made: int = 0
+    snapshot: Snapshot | None = None
+    offered: bool = False
+    told_to_leave: bool = False
+    parting: GiveBack | None = None
     news: SimpleQueue[News] = field(default_factory=SimpleQueue)
     over: Event = field(default_factory=Event)
 
@@ -118,6 +142,13 @@ class Run:
         self.moved_at = time.monotonic()
         if phase is not None:
             self.phase = phase
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Have a latent checkpoint kept, instead of one that nobody has taken yet: they never pile up."""
+        self.snapshot = snapshot
+        if not self.offered:
+            self.offered = True
+            self.tell(Offered())
 
     def tell(self, news: News) -> None:
         """Put ``news`` before the thread that works on the job."""

@@ -19,11 +19,13 @@ from synerdiff.workers.bridge import Bridge, BridgeConfig
 from synerdiff.workers.discards import SWEEP_S, Discards
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
+from synerdiff.workers.makeway import MakeWay
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.periodic import Periodic
 from synerdiff.workers.plans import PlanFollower, Standing
 from synerdiff.workers.receipts import Maker
+from synerdiff.workers.revocations import Revocations
 from synerdiff.workers.runner import HintSender, Notify, Outcome, Runner, Serving
 from synerdiff.workers.runs import GiveBack, Phase
 from synerdiff.workers.uploads import Uploads
@@ -47,6 +49,9 @@ def engine_spec(settings: Settings) -> EngineSpec:
         executor=settings.executor,
         capacity=settings.capacity,
         max_rows=settings.max_rows,
+        keep_steps=settings.checkpoint_steps,
+        keep_s=settings.checkpoint_s,
+        keep_bytes=settings.checkpoint_max_bytes,
         long_prompts=settings.long_prompts,
         model_hash=settings.model_hash,
         cache_dir=settings.cache_dir,
@@ -155,7 +160,13 @@ class GpuWorker:
         ready = self._bridge.start()
         self._uploads.maker = Maker(self.name, ready.entry.model_hash, ready.versions)
         self._runner = Runner(
-            Serving(self.name, ready.entry, self._settings.limits, self._settings.lease_s),
+            Serving(
+                self.name,
+                ready.entry,
+                self._settings.limits,
+                self._settings.lease_s,
+                self._settings.checkpoint_ttl_s,
+            ),
             ledger=self.ledger,
             bridge=self._bridge,
             uploads=self._uploads,
@@ -174,6 +185,9 @@ class GpuWorker:
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
         self._begin("discards", SWEEP_S, self._discards.sweep)
+        make_way = MakeWay(self.ledger, self._leases, pool=self.pool, capacity=self._capacity)
+        self._begin("make-way", BEAT_S, make_way.look)
+        self._begin("revocations", 0.05, Revocations(self.ledger, self._leases, pool=self.pool).listen)
 
     def follow(self, job_id: str, notify: Notify) -> Outcome:
         """Follow one hint (see :class:`Runner`)."""
@@ -198,7 +212,7 @@ class GpuWorker:
     def abandon(self) -> None:
         """Hand everything back and leave at once: what the ledger does not hear now, its lapsing leases tell it."""
         self.gate.close()
-        self._leave(RETURN_S / 2)
+        self._leave(RETURN_S / 2, at_once=True)
 
     def kill(self) -> None:
         """End the engine process and every thread, telling nobody."""
@@ -207,15 +221,15 @@ class GpuWorker:
         self._uploads.stop()
         self._bridge.stop()
 
-    def _leave(self, timeout_s: float) -> None:
+    def _leave(self, timeout_s: float, *, at_once: bool = False) -> None:
         for run in self._leases.held:
-            run.tell(GiveBack("the worker is leaving"))
+            run.tell(GiveBack("the worker is leaving", at_once=at_once))
         if not self._leases.wait_empty(timeout_s) and self._runner is not None:
             log.warning("jobs left to their leases", jobs=len(self._leases))
         if self._runner is not None:
             self._runner.abandoned.set()
         for run in self._leases.held:
-            run.tell(GiveBack("the worker is leaving"))
+            run.tell(GiveBack("the worker is leaving", at_once=True))
         self.gate.wait_empty(1.0)
         self.kill()
         self._deregister()

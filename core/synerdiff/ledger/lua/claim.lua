@@ -2,7 +2,7 @@
 -- Give a released job to a worker, with a fencing token and a lease. The same nonce gets the same answer.
 --
 -- 1 id, 2 worker, 3 nonce, 4 lease_s
--- -> {'granted', job, token, attempts, alone, created_at, claimed_at} | {'refused', reason, {released...}}
+-- -> {'granted', job, token, attempts, alone, created_at, claimed_at, priority, asides, kept} | {'refused', reason, {released...}}
 local id, worker, nonce, lease_s = arg(1), arg(2), arg(3), tonumber(arg(4))
 local record = read(id)
 local function refused(reason, released) return { 'refused', reason, released or {} } end
@@ -11,8 +11,12 @@ local pool = record.pool
 local lease, inflight, alone = P .. 'leases:' .. pool, P .. 'inflight:' .. worker, P .. 'alone:' .. pool
 
 local function granted()
-  local values = call('HMGET', job_key(id), 'job', 'token', 'attempts', 'alone', 'created_at', 'claimed_at')
-  return { 'granted', values[1], values[2], values[3] or '0', values[4] or '', values[5], values[6] }
+  local values = call('HMGET', job_key(id), 'job', 'token', 'attempts', 'alone', 'created_at', 'claimed_at',
+    'priority', 'asides', 'kept')
+  return {
+    'granted', values[1], values[2], values[3] or '0', values[4] or '', values[5], values[6],
+    values[7], values[8] or '0', values[9] or '0',
+  }
 end
 
 if record.state == 'running' then

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- The holder gives a job back. If its engine crashed under it, the job goes on in quarantine.
+-- The holder gives a job back. If its engine crashed under it, the job goes on in quarantine. If it makes way for a more
+-- urgent one, it rises by one priority, so that this comes to an end.
 --
--- 1 id, 2 token, 3 reason, 4 crashed ('1' or '') -> {accepted, state or '', {released...}}
+-- 1 id, 2 token, 3 reason, 4 how ('', 'crashed' or 'aside') -> {accepted, state or '', {released...}}
 local id, token = arg(1), arg(2)
 local record = read(id)
 if not record then return { 0, '', {} } end
@@ -12,9 +13,15 @@ local state = 'queued'
 if past_deadline(record) then
   expire(id, record)
   state = 'expired'
-elseif arg(4) == '1' then
+elseif arg(4) == 'crashed' then
   if crashed(id, record, arg(3)) == 'dead' then state = 'dead' end
 else
+  if arg(4) == 'aside' then
+    call('HINCRBY', job_key(id), 'asides', 1)
+    call('HSETNX', job_key(id), 'base', record.priority)
+    record.priority = tostring(math.min(9, tonumber(record.priority) + 1))
+    call('HSET', job_key(id), 'priority', record.priority)
+  end
   requeue(id, record, record.alone == '1', arg(3))
 end
 return { 1, state, release(record.pool) }

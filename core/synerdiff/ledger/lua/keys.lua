@@ -4,6 +4,8 @@
 -- job:{id}                     hash    the record; its fields are at the head of record.lua
 -- events:{id}                  stream  progress, about 100 entries, as long as the record
 -- preview:{id}                 stream  the last preview of a running job, with expiry
+-- latents:{id}                 string  latent checkpoint (safetensors), with expiry; gone with the job's end
+-- revoked:{pool}               stream  running jobs that were cancelled or expired, about 1000: their holders read it
 -- jobs:open:{pool}             zset    every job not in a final state -> arrival, seconds
 -- jobs:recent:{pool}           zset    the newest ids, bounded -> arrival, microseconds
 -- jobs:dead                    zset    jobs whose attempts are used up -> when

@@ -95,6 +95,10 @@ end
 local function finish(id, record, state, message, ...)
   local pool, tenants = record.pool, P .. 'tenants:open:' .. record.pool
   leave(id, record)
+  call('DEL', P .. 'latents:' .. id)
+  if record.state == 'running' and (state == 'cancelled' or state == 'expired') then
+    call('XADD', P .. 'revoked:' .. pool, 'MAXLEN', '~', 1000, '*', 'id', id)
+  end
   call('HSET', job_key(id), 'state', state, 'place', '', 'finished_at', stamp(now), ...)
   call('ZREM', P .. 'jobs:open:' .. pool, id)
   if record.deadline_at ~= '' then call('ZREM', P .. 'deadlines:' .. pool, id) end

@@ -13,8 +13,13 @@ if record.deadline_at ~= '' then
   call('HSET', job_key(id), 'deadline_at', record.deadline_at)
   call('ZADD', P .. 'deadlines:' .. pool, record.deadline_at, id)
 end
+local base = call('HGET', job_key(id), 'base')
+if base then
+  record.priority = base
+  call('HSET', job_key(id), 'priority', base)
+end
 call('PERSIST', job_key(id))
-call('HDEL', job_key(id), 'error', 'finished_at', 'started_at', 'alone', 'worker', 'step')
+call('HDEL', job_key(id), 'error', 'finished_at', 'started_at', 'alone', 'worker', 'step', 'kept', 'asides', 'base')
 call('HSET', job_key(id), 'state', 'queued', 'place', 'waiting', 'attempts', 0, 'lapses', 0, 'created_at', stamp(now))
 call('DEL', P .. 'events:' .. id)
 call('ZREM', P .. 'jobs:dead', id)
