@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     long_prompts: Literal["refuse", "chunk"] = Field(
         default="refuse", description="prompts over the text encoder's length: refused, or encoded in chunks of it"
     )
+    prompt_weights: Literal["off", "compel"] = Field(
+        default="off", description="syntax in which prompts may weigh their words; off: all of a prompt is text"
+    )
     model_hash: str | None = Field(
         default=None, description="SHA-256 its weights must have (`synerdiff doctor --model` prints it); empty: any"
     )

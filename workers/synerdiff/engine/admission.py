@@ -54,7 +54,12 @@ class Admission:
         self._limits = limits
         self._clock = clock
         self._queue = AdmissionQueue()
-        self._text = TextEncoder(model, cache_size=config.embedding_cache, chunk_long=config.long_prompts == "chunk")
+        self._text = TextEncoder(
+            model,
+            cache_size=config.embedding_cache,
+            chunk_long=config.long_prompts == "chunk",
+            weighted=config.prompt_weights == "compel",
+        )
 
     @property
     def waiting(self) -> int:

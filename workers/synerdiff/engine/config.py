@@ -14,6 +14,7 @@ class EngineConfig:
     own; the plan's batch cap and memory still hold). ``decode_queue_bytes`` bounds the images that wait for
     their pixels, counted as decoded float32; past it nothing is admitted. ``embedding_cache`` counts texts.
     ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
+    ``prompt_weights`` is the syntax in which a prompt may weigh its words; ``off``: all of it is text.
     ``preview_s`` is the shortest time between two previews, in seconds; 0: none are made.
     A job's latents are kept every ``keep_steps`` steps; 0 chooses by the cost, so that a job has at least ``keep_s``
     seconds of work to lose, and keeps nothing with 0 seconds. ``keep_bytes`` is the most for one job.
@@ -25,6 +26,7 @@ class EngineConfig:
     decode_queue_bytes: int = 512 * 2**20
     embedding_cache: int = 256
     long_prompts: Literal["refuse", "chunk"] = "refuse"
+    prompt_weights: Literal["off", "compel"] = "off"
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
     preview_s: float = 0.0
     keep_steps: int = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -36,11 +38,14 @@ class TextEncoder:
     on what else was asked for.
     """
 
-    def __init__(self, model: LoadedModel, *, cache_size: int = 256, chunk_long: bool = False) -> None:
+    def __init__(
+        self, model: LoadedModel, *, cache_size: int = 256, chunk_long: bool = False, weighted: bool = False
+    ) -> None:
         self._model = model
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
         self._cache_size = cache_size
         self._chunk_long = chunk_long
+        self._weigh = _weighting(model, cache_size) if weighted else None
 
     def chunk_count(self, prompt: str, negative_prompt: str, *, guided: bool) -> int:
         """How many times the encoder's length a job's texts take: 1 unless long prompts are chunked.
@@ -73,6 +78,8 @@ class TextEncoder:
 
     def _chunks(self, text: str, field: str) -> int:
         """How many times the encoder's length the text takes."""
+        if self._weigh is not None:
+            return self._weighted_chunks(text, field)
         needed = 1
         for tokenizer in self._model.tokenizers:
             room = tokenizer.model_max_length - 2
@@ -83,7 +90,23 @@ class TextEncoder:
             needed = max(needed, -(-count // room))
         return needed
 
+    def _weighted_chunks(self, text: str, field: str) -> int:
+        """As :meth:`_chunks`, for a text whose weights are parsed: it is encoded to find out."""
+        assert self._weigh is not None
+        context, _ = self._weigh(text, field)
+        length = self._model.tokenizers[0].model_max_length
+        needed = int(context.shape[0]) // length
+        if needed > 1 and not self._chunk_long:
+            message = f"{field} must be at most {length - 2} tokens long for this model; it takes {needed} times that"
+            raise InvalidJob([FieldError(field=field, message=message)])
+        return needed
+
     def _encode(self, text: str, chunks: int) -> Embedding:
+        if self._weigh is not None:
+            context, pooled = self._weigh(text, "prompt")
+            missing = chunks - int(context.shape[0]) // self._model.tokenizers[0].model_max_length
+            empty = [self._weigh("", "prompt")[0]] * missing
+            return Embedding(torch.cat([context, *empty]).to(self._model.dtype), pooled)
         ids = [_token_ids(tokenizer, text, chunks) for tokenizer in self._model.tokenizers]
         parts = [self._encode_chunk([encoder_ids[i] for encoder_ids in ids]) for i in range(chunks)]
         return Embedding(torch.cat([part.context for part in parts]), parts[0].pooled)
@@ -100,6 +123,15 @@ class TextEncoder:
             if output[0].ndim == 2:
                 pooled = output[0][0]
         return Embedding(torch.cat(contexts, dim=-1).to(model.dtype), pooled)
+
+
+Weigh = Callable[[str, str], tuple[Tensor, Tensor | None]]
+
+
+def _weighting(model: LoadedModel, cache_size: int) -> Weigh:
+    from synerdiff.engine.weighting import Weighting  # here, since few engines need Compel
+
+    return lru_cache(maxsize=cache_size)(Weighting(model).encode)
 
 
 def _token_ids(tokenizer: Any, text: str, chunks: int) -> list[Tensor]:

@@ -88,8 +88,10 @@ def profiled(profile: Profile) -> Profiled:
     return Profiled(profile.profile_id, profile_document(profile))
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+def _versions(spec: EngineSpec) -> dict[str, str]:
+    """What decides the pixels, for receipts; the parser of prompt weights where one is used."""
+    parser = () if spec.prompt_weights == "off" else (spec.prompt_weights,)
+    return {name: importlib.metadata.version(name) for name in (*PACKAGES, *parser)}
 
 
 def warm_up(engine: Engine, model: LoadedModel) -> None:
@@ -125,6 +127,7 @@ def engine_config(spec: EngineSpec, profile: Profile | None) -> EngineConfig:
         keep_s=spec.keep_s,
         keep_bytes=spec.keep_bytes,
         long_prompts=spec.long_prompts,
+        prompt_weights=spec.prompt_weights,
         preview_s=spec.preview_s,
     )
     if profile is None:
@@ -150,5 +153,5 @@ def build(spec: EngineSpec) -> ServedEngine:
     if profile is not None:
         engine.set_plan(default_plan(min(spec.capacity, batch_cap(CostModel(profile)))))
         engine.predict_by(profile)
-    ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions())
+    ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions(spec))
     return ServedEngine(engine, ready, Leisure(model, served))

@@ -28,6 +28,7 @@ class EngineSpec:
     keep_s: float = 0.0
     keep_bytes: int = 4 * 2**20
     long_prompts: Literal["refuse", "chunk"] = "refuse"
+    prompt_weights: Literal["off", "compel"] = "off"
     model_hash: str | None = None
     cache_dir: str = ""
     preview_s: float = 0.0

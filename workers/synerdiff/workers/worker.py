@@ -53,6 +53,7 @@ def engine_spec(settings: Settings) -> EngineSpec:
         keep_s=settings.checkpoint_s,
         keep_bytes=settings.checkpoint_max_bytes,
         long_prompts=settings.long_prompts,
+        prompt_weights=settings.prompt_weights,
         model_hash=settings.model_hash,
         cache_dir=settings.cache_dir,
         preview_s=settings.preview_s,
