@@ -94,7 +94,7 @@ class TextEncoder:
         """As :meth:`_chunks`, for a text whose weights are parsed: it is encoded to find out."""
         assert self._weigh is not None
         context, _ = self._weigh(text, field)
-        length = self._model.tokenizers[0].model_max_length
+        length: int = self._model.tokenizers[0].model_max_length
         needed = int(context.shape[0]) // length
         if needed > 1 and not self._chunk_long:
             message = f"{field} must be at most {length - 2} tokens long for this model; it takes {needed} times that"
