@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 
-from synerdiff.engine.config import EngineConfig
-from synerdiff.engine.engine import Engine
-from synerdiff.engine.model import load_model
 from synerdiff.engine.types import Event, Request
-from synerdiff.workers.engines import ServedEngine, device_name, profile_id, warm_up
-from synerdiff.workers.messages import EngineSpec, Ready
+from synerdiff.workers import engines
+from synerdiff.workers.messages import EngineSpec
 
 DIRECTORY = "SYNERDIFF_TEST_FAULTS"
 RAISED: dict[str, type[BaseException]] = {"memory-error": MemoryError, "system-exit": SystemExit}
@@ -34,23 +32,26 @@ def _take(name: str) -> bool:
     return True
 
 
-class FaultyEngine(ServedEngine):
-    """The served engine; ordered faults come at the beginning of a step."""
+class FaultyEngine:
+    """Stands before the served engine; ordered faults come at the beginning of a step, all else is passed on."""
 
-    def __init__(self, engine: Engine, ready: Ready) -> None:
-        super().__init__(engine, ready)
+    def __init__(self, served: engines.ServedEngine) -> None:
+        self._served = served
         self._poison: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._served, name)
 
     def admit(self, request: Request) -> None:
         """Queue a job, and remember a poisonous one."""
         if request.prompt.startswith("poison"):
             self._poison.add(request.job_id)
-        super().admit(request)
+        self._served.admit(request)
 
     def cancel(self, job_id: str) -> None:
         """Drop a job."""
         self._poison.discard(job_id)
-        super().cancel(job_id)
+        self._served.cancel(job_id)
 
     def step(self) -> list[Event]:
         """Run one slot, unless a fault is due."""
@@ -59,20 +60,24 @@ class FaultyEngine(ServedEngine):
         for name, error in RAISED.items():
             if _take(name):
                 raise error("ordered by the fault bench")
-        return super().step()
+        return self._served.step()
 
 
-def _short_of_memory(module: Any, arguments: Any, keywords: Any) -> None:
-    rows = arguments[0].shape[0] if arguments else keywords["sample"].shape[0]
-    if rows > 2 and _take("out-of-memory"):
-        raise torch.OutOfMemoryError("ordered by the fault bench")
+def _run_short_of_memory() -> None:
+    """From now on an ordered ``out-of-memory`` fails the next UNet call of more than two rows."""
+    unet: Any = UNet2DConditionModel
+    forward = unet.forward
+
+    def short(self: Any, sample: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
+        if sample.shape[0] > 2 and _take("out-of-memory"):
+            raise torch.OutOfMemoryError("ordered by the fault bench")
+        return forward(self, sample, *arguments, **keywords)
+
+    unet.forward = short
 
 
 def build(spec: EngineSpec) -> FaultyEngine:
-    """What the engine process builds instead of the plain engine; else the same."""
-    model = load_model(spec.model_path, name=spec.model, device=spec.device, threads=spec.threads)
-    engine = Engine(model, EngineConfig(capacity=spec.capacity, max_rows=spec.max_rows, executor=spec.executor))
-    warm_up(engine, model)
-    model.unet.register_forward_pre_hook(_short_of_memory, with_kwargs=True)
-    ready = Ready(model.entry, device_name(model), profile_id(model), {"torch": torch.__version__})
-    return FaultyEngine(engine, ready)
+    """What the engine process builds instead of the plain engine."""
+    served = engines.build(spec)
+    _run_short_of_memory()
+    return FaultyEngine(served)
