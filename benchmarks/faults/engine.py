@@ -42,11 +42,11 @@ class FaultyEngine:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._served, name)
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, *rest: Any) -> None:
         """Queue a job, and remember a poisonous one."""
         if request.prompt.startswith("poison"):
             self._poison.add(request.job_id)
-        self._served.admit(request)
+        self._served.admit(request, *rest)
 
     def cancel(self, job_id: str) -> None:
         """Drop a job."""
