@@ -39,5 +39,5 @@ local function event(id, kind, ...)
 end
 
 local function count(pool, field, by)
-  call('HINCRBY', P .. 'counters:' .. pool, field, by)
+  call('HINCRBY', P .. 'counters:' .. pool, field, string.format('%d', by))  -- Redis 7.0 would send -0, and refuse it
 end
