@@ -12,7 +12,7 @@ import redis
 
 from synerdiff.api.estimate import Pace
 from synerdiff.dispatch import Hints, celery_app, queue_name
-from synerdiff.ledger import Ledger, WorkerReport
+from synerdiff.ledger import Ledger, PlanningReport, WorkerReport
 from synerdiff.policy import plan_view, profile_document
 from synerdiff.policy.shipped import shipped_profile
 from synerdiff.protocol import Job
@@ -178,3 +178,22 @@ def test_a_table_that_went_away_is_written_again(
     redis_client.delete("synerdiff:table:" + view_in_force(ledger)["table_hash"])
     scheduler.tick()
     view_in_force(ledger)
+
+
+def test_hints_that_still_lie_in_the_queue_are_not_sent_again(
+    ledger: Ledger, redis_client: redis.Redis, make_scheduler: Callable[[], Scheduler], redis_url: str
+) -> None:
+    beat(ledger)
+    Hints(celery_app(redis_url)).send(POOL, ledger.submit(make_job(1), POOL).released)
+    redis_client.zadd(f"synerdiff:released:{POOL}:5", {"job-1": 0.0})  # its backoff has passed
+    make_scheduler().tick()
+    assert redis_client.llen(queue_name(POOL)) == 1
+
+
+def test_planning_reads_of_a_report_what_it_needs(ledger: Ledger) -> None:
+    beat(ledger, "w1", device="cpu", model_hash="m", slot={"predicted_total_s": 2.5})
+    beat(ledger, "w2", state="draining")
+    reports = {report.name: report for report in ledger.planning_reports(POOL)}
+    assert reports["w1"] == PlanningReport("w1", 8, "p1", "cpu", "m", True, {"predicted_total_s": 2.5})
+    assert not reports["w2"].ready
+    assert ledger.planning_reports("another") == []

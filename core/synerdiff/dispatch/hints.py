@@ -73,6 +73,13 @@ class Hints:
                 failed += batch
         return tuple(failed)
 
+    def waiting(self, pool: str) -> int:
+        """Hints that lie in the pool's queue; 0 where that cannot be asked."""
+        try:
+            return int(self._client.llen(queue_name(pool)))
+        except RedisError:
+            return 0
+
     def _message(self, pool: str, job_id: str) -> str:
         template = self._templates.get(pool)
         if template is None:

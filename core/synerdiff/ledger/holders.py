@@ -10,8 +10,10 @@ from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import translated
 from synerdiff.ledger.record import read_job
 from synerdiff.ledger.scripts import Argument
-from synerdiff.ledger.values import Claim, Ended, RefusalReason, Refused, Renewal, WorkerReport
+from synerdiff.ledger.values import Claim, Ended, PlanningReport, RefusalReason, Refused, Renewal, WorkerReport
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult
+
+PLANNING_FIELDS = ("capacity", "profile_id", "device", "model_hash", "state", "slot")
 
 
 class WorkerOperations(Operations):
@@ -32,11 +34,17 @@ class WorkerOperations(Operations):
         """A worker leaves in good order, having handed back its jobs."""
         self.scripts.run("deregister", worker)
 
+    def planning_reports(self, pool: str) -> list[PlanningReport]:
+        """Of the live workers' reports what planning needs, at a fiftieth of the cost of :meth:`workers`."""
+        rows: list[list[str]] = json.loads(self.scripts.run("planning", pool, *PLANNING_FIELDS))
+        return [
+            PlanningReport(name, int(capacity), profile_id, device, model_hash, state == "ready", json.loads(slot))
+            for name, capacity, profile_id, device, model_hash, state, slot in rows
+        ]
+
     def workers(self, pool: str | None = None) -> list[WorkerReport]:
         """The last reports of the live workers, of all pools unless one is named."""
-        names = [
-            name for each in ([pool] if pool else self.pools()) for name, _ in self.range_scored(f"workers:{each}")
-        ]
+        names = [name for each in ([pool] if pool else self.pools()) for name in self.range_newest(f"workers:{each}")]
         pipe = self.client.pipeline(transaction=False)
         for name in names:
             pipe.hgetall(self.key("worker:" + name))

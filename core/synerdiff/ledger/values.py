@@ -172,6 +172,19 @@ class LeaderToken:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class PlanningReport:
+    """The part of a :class:`WorkerReport` that planning needs; ``ready`` workers take jobs."""
+
+    name: str
+    capacity: int
+    profile_id: str = ""
+    device: str = ""
+    model_hash: str = ""
+    ready: bool = True
+    slot: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
 SlotSpan = tuple[float, float, float, float, int, int, int]
 """A slot for a timeline: its end (seconds since the epoch), then seconds in all, of the UNet call and of the VAE's
 chunks, then rows, chunks and skipped rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from synerdiff.ledger import PoolLoad, WorkerReport
+from synerdiff.ledger import PlanningReport, PoolLoad
 from synerdiff.policy import PlanView, PolicyError, Profile, default_plan, parse_profile
 from synerdiff.policy.planner import Planner
 from synerdiff.policy.steering import Steering
@@ -25,7 +25,7 @@ class Pilot:
         self.steering = Steering(planner.ratings(profile, capacity))
         self.drift = Drift()
 
-    def plan(self, counters: PoolLoad, reports: Sequence[WorkerReport], devices: int, elapsed_s: float) -> PlanView:
+    def plan(self, counters: PoolLoad, reports: Sequence[PlanningReport], devices: int, elapsed_s: float) -> PlanView:
         """The plan for now; its version is the caller's to set. ``reports`` are the profile's workers."""
         self.drift.take({report.name: report.slot for report in reports})
         target = self.steering.tick(load_of(counters, devices, self.profile), elapsed_s)
@@ -52,7 +52,7 @@ def fallback(capacity: int) -> PlanView:
     return PlanView(replace(view.plan, table_hash=table.table_hash, reprofile=True), table)
 
 
-def read_profile(document: str, report: WorkerReport) -> Profile:
+def read_profile(document: str, report: PlanningReport) -> Profile:
     """A published profile, checked against a worker that goes by it; raises :class:`PolicyError` naming the field."""
     profile = parse_profile(document)
     for name in ("model_hash", "device"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synerdiff.ledger import Ledger, WorkerReport
+from synerdiff.ledger import Ledger, PlanningReport
 from synerdiff.policy import PolicyError
 from synerdiff.policy.planner import Planner
 from synerdiff.scheduler.pilot import Pilot, read_profile
@@ -34,7 +34,7 @@ class Pilots:
         self._planner = Planner()
         self._known: dict[Key, _Known] = {}
 
-    def get(self, key: Key, report: WorkerReport, capacity: int) -> Pilot | None:
+    def get(self, key: Key, report: PlanningReport, capacity: int) -> Pilot | None:
         """The pilot for one profile's workers, of which ``report`` is one; None where no good profile is published."""
         known = self._known.get(key)
         if known is not None and known.capacity == capacity and known.age < REREAD_TICKS:
@@ -52,7 +52,7 @@ class Pilots:
         """Read every profile anew, and start every controller anew."""
         self._known.clear()
 
-    def _new(self, key: Key, document: str | None, report: WorkerReport, capacity: int) -> Pilot | None:
+    def _new(self, key: Key, document: str | None, report: PlanningReport, capacity: int) -> Pilot | None:
         pool, profile_id = key
         if document is None:
             log.info("no profile yet: the default plan is in force", pool=pool, profile_id=profile_id)

@@ -6,10 +6,9 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 
-from synerdiff.ledger import LeaderToken, Ledger, PoolLoad, WorkerReport
+from synerdiff.ledger import LeaderToken, Ledger, PlanningReport, PoolLoad
 from synerdiff.policy import PlanView, plan_head, table_document
 from synerdiff.protocol.errors import PlanError
-from synerdiff.scheduler.load import Reports, ready_workers
 from synerdiff.scheduler.pilot import fallback
 from synerdiff.scheduler.pilots import Key, Pilots
 from synerdiff.telemetry import get_logger
@@ -23,14 +22,13 @@ class PlanWriter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._pilots = Pilots(ledger)
-        self._reports = Reports(ledger)
         self._written: dict[Key, dict[str, str]] = {}
 
     def write(self, pool: str, counters: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
         """Plan and publish for one pool. Raises :class:`LedgerUnavailable`."""
-        reports = self._reports.of(pool, counters.workers)
-        devices = len(ready_workers(reports))
-        by_profile: defaultdict[str, list[WorkerReport]] = defaultdict(list)
+        reports = self._ledger.planning_reports(pool)
+        devices = sum(report.ready for report in reports)
+        by_profile: defaultdict[str, list[PlanningReport]] = defaultdict(list)
         for report in reports:
             by_profile[report.profile_id].append(report)
         for profile_id, group in by_profile.items():

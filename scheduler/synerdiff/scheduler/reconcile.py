@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from synerdiff.dispatch import Hints
-from synerdiff.ledger import Ledger, Reaped
+from synerdiff.ledger import Ledger, PoolLoad, Reaped
 from synerdiff.telemetry import get_logger
 
 log = get_logger(__name__)
 
 HINTS_A_TICK = 2000
+IN_TRANSIT = 200
 
 
 def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int]:
@@ -23,5 +24,16 @@ def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int]:
             log.warning("reaped", pool=pool, what=what, count=len(found), first=found[0])
     if reaped.grace:
         log.warning("nobody reaped for a while: every lease is prolonged once", pool=pool)
-    due = (*reaped.released, *ledger.due_hints(pool, HINTS_A_TICK))
+    limit = hints_worth_sending(ledger.load(pool), hints.waiting(pool))
+    due = (*reaped.released, *(ledger.due_hints(pool, limit) if limit else ()))
     return reaped, len(due) - len(hints.send(pool, due))
+
+
+def hints_worth_sending(load: PoolLoad, in_queue: int) -> int:
+    """How many due hints to send again: none while Celery's queue holds one for every job that waits to be claimed.
+
+    Jobs wait long in a loaded pool, and sent again each half minute their hints would fill the queue. A few are
+    always between queue and claim, so a few missing ones are no reason to send all.
+    """
+    missing = load.released + load.quarantined - in_queue
+    return min(HINTS_A_TICK, missing + IN_TRANSIT) if missing > 0 else 0

@@ -13,11 +13,14 @@ local pool, gap_s, grace_s = arg(1), tonumber(arg(2)), tonumber(arg(3))
 local leases, workers = P .. 'leases:' .. pool, P .. 'workers:' .. pool
 local LIMIT = 500
 
+local since = now - num(call('HGET', P .. 'counters:' .. pool, 'reaped_at'))
+
+-- Never less than a lease had, unless the clock went back and its end with it.
 local function grace(key)
-  for _, member in ipairs(call('ZRANGE', key, 0, -1)) do call('ZADD', key, now + grace_s, member) end
+  local how = since < 0 and 'XX' or 'GT'
+  for _, member in ipairs(call('ZRANGE', key, 0, -1)) do call('ZADD', key, how, now + grace_s, member) end
 end
 
-local since = now - num(call('HGET', P .. 'counters:' .. pool, 'reaped_at'))
 call('HSET', P .. 'counters:' .. pool, 'reaped_at', stamp(now))
 local gap = since > gap_s or since < 0
 if gap then
