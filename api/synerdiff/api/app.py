@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from synerdiff.api.metrics import Measured, Metrics
 from synerdiff.api.outlook import Outlook
 from synerdiff.api.partial import MAX_PARTIAL_IMAGES
 from synerdiff.api.schema import job_schema
+from synerdiff.api.webhooks import Rules, Secrets, Webhooks
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
 
@@ -55,14 +57,27 @@ def _gateway(settings: Settings) -> Gateway:
         return view is None or view.state.final
 
     hub = EventHub(ledger.events_of, ledger.events, ended)
-    return Gateway(settings, backend, keys, hub, Metrics(), Outlook(ledger, backend.catalogue.pool))
+    rules = Rules.parse(settings.webhook_hosts, settings.webhook_networks)
+    secrets = Secrets(settings.webhook_secrets.get_secret_value())
+    return Gateway(
+        settings,
+        backend,
+        keys,
+        hub,
+        Metrics(),
+        Outlook(ledger, backend.catalogue.pool),
+        Webhooks(backend, rules, secrets),
+    )
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gateway: Gateway = app.state.gateway
     gateway.hub.start()
+    webhooks = asyncio.create_task(gateway.webhooks.run(), name="webhooks")
     yield
+    webhooks.cancel()
+    await asyncio.gather(webhooks, return_exceptions=True)
     gateway.hub.stop()
     gateway.backend.close()
 

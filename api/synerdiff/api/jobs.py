@@ -57,6 +57,13 @@ def for_tenant(fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
     return {**fields, "tenant": tenant}
 
 
+def admitted(gateway: Gateway, fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
+    """The fields of a job that may be submitted by this tenant. Raises :class:`Forbidden` or :class:`InvalidJob`."""
+    found = for_tenant(fields, tenant)
+    gateway.webhooks.check(found)
+    return found
+
+
 def owned(gateway: Gateway, job_id: str, tenant: str | None) -> JobView:
     """A job of this tenant. Raises :class:`JobNotFound`, for another tenant's too: ids tell nothing."""
     view = gateway.backend.ledger.get(job_id) if _ID.fullmatch(job_id) else None
@@ -76,7 +83,7 @@ async def submit(
     ] = None,
 ) -> Accepted:
     """Store a job; it runs as soon as a worker is free."""
-    submission = await run_in_threadpool(gateway.backend.submit, for_tenant(fields, tenant), idempotency_key)
+    submission = await run_in_threadpool(gateway.backend.submit, admitted(gateway, fields, tenant), idempotency_key)
     state = JobState.QUEUED
     if not submission.created:
         state = (await run_in_threadpool(owned, gateway, submission.id, tenant)).state

@@ -13,10 +13,17 @@ from synerdiff.ledger.plans import PlanOperations
 from synerdiff.ledger.producers import ProducerOperations
 from synerdiff.ledger.reconciler import ReconcilerOperations
 from synerdiff.ledger.values import LedgerConfig
+from synerdiff.ledger.webhooks import WebhookOperations
 
 
 class Ledger(
-    ProducerOperations, WorkerOperations, LatentOperations, ReconcilerOperations, EventOperations, PlanOperations
+    ProducerOperations,
+    WorkerOperations,
+    LatentOperations,
+    ReconcilerOperations,
+    EventOperations,
+    PlanOperations,
+    WebhookOperations,
 ):
     """Job records, leases, queue, workers and plans in one Redis.
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from synerdiff.protocol import ErrorInfo, Job, JobResult, JobState, JobView
+from synerdiff.protocol import Delivery, ErrorInfo, Job, JobResult, JobState, JobView
 
 SCHEMA_VERSION = 1
 
@@ -51,4 +51,5 @@ def read_view(job_id: str, record: Mapping[str, str]) -> JobView | None:
         created_at=float(record.get("created_at") or 0),
         started_at=_seconds(record.get("started_at")),
         finished_at=_seconds(record.get("finished_at")),
+        deliveries=[Delivery.model_validate_json(line) for line in record.get("deliveries", "").splitlines()],
     )

@@ -3,9 +3,10 @@
 from synerdiff.protocol.errors import ErrorInfo, FieldError, SynerDiffError
 from synerdiff.protocol.event import JobEvent
 from synerdiff.protocol.job import Job, Limits, ModelEntry, parse_job, pool_of
-from synerdiff.protocol.result import ImageRef, JobResult, JobState, JobView, Receipt, Timings
+from synerdiff.protocol.result import Delivery, ImageRef, JobResult, JobState, JobView, Receipt, Timings
 
 __all__ = [
+    "Delivery",
     "ErrorInfo",
     "FieldError",
     "ImageRef",

@@ -93,6 +93,22 @@ class JobResult(BaseModel):
     receipt: Receipt
 
 
+class Delivery(BaseModel):
+    """One attempt to deliver a job's webhook.
+
+    ``status`` is the receiver's HTTP status; without one ``reason`` says what went wrong. ``next_s`` seconds after
+    it the next attempt is due; None: there is none.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    at: float
+    status: int | None = None
+    reason: str = ""
+    duration_s: float = 0.0
+    next_s: float | None = None
+
+
 class JobView(BaseModel):
     """A job as its owner sees it."""
 
@@ -111,3 +127,4 @@ class JobView(BaseModel):
     created_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
+    deliveries: list[Delivery] = Field(default_factory=list)

@@ -97,6 +97,17 @@ class Settings(BaseSettings):
     api_keys: str = Field(
         default="", description="tenant:key pairs, comma-separated; empty: no keys needed, one tenant"
     )
+    webhook_secrets: SecretStr = Field(
+        default=SecretStr(""), description="tenant:whsec_SECRET pairs, comma-separated; * is every other tenant"
+    )
+    webhook_hosts: str = Field(
+        default="", description="the only hosts that webhooks go to, comma-separated, *.name too; empty: any public one"
+    )
+    webhook_networks: str = Field(
+        default="", description="networks that webhooks may go to though they are not public, such as 10.1.0.0/16"
+    )
+    webhook_timeout_s: float = Field(default=10.0, gt=0, le=60, description="longest time of one attempt")
+    webhook_attempts: int = Field(default=8, ge=1, le=20, description="attempts to deliver a webhook")
     flower_host: str = "127.0.0.1"
     flower_port: int = Field(default=5555, ge=0, le=65_535)
     flower_basic_auth: SecretStr | None = Field(default=None, description="user:password for Flower")

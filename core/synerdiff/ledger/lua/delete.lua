@@ -11,6 +11,7 @@ if record.place ~= '' then
 end
 local fields = call('HGETALL', job_key(id))
 call('DEL', job_key(id), P .. 'events:' .. id)
+call('ZREM', P .. 'webhooks', id)
 call('ZREM', P .. 'jobs:dead', id)
 call('ZREM', P .. 'jobs:recent:' .. record.pool, id)
 return fields

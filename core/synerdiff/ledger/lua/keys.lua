@@ -9,6 +9,7 @@
 -- jobs:open:{pool}             zset    every job not in a final state -> arrival, seconds
 -- jobs:recent:{pool}           zset    the newest ids, bounded -> arrival, microseconds
 -- jobs:dead                    zset    jobs whose attempts are used up -> when
+-- webhooks                     zset    ended jobs whose webhook is still to be delivered -> when
 -- idem:{tenant}:{key}          string  "{id} {fingerprint}", with expiry
 -- pools                        set     names of pools that ever had a job or a worker
 -- counters:{pool}              hash    jobs at each place (waiting, released, quarantine, leased), cost (of the open),

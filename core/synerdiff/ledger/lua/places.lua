@@ -110,6 +110,10 @@ local function finish(id, record, state, message, ...)
     call('ZADD', P .. 'discard:' .. pool, now + DISCARD_AFTER_S, id)
   end
   call('DEL', P .. 'preview:' .. id)
+  -- Quotes inside JSON strings are escaped, so this is the field and never a prompt's text.
+  if string.find(call('HGET', job_key(id), 'job') or '', '"webhook":"', 1, true) then
+    call('ZADD', P .. 'webhooks', now, id)
+  end
   local keep_s = RESULT_TTL_S
   if state == 'dead' then
     keep_s = DEAD_TTL_S

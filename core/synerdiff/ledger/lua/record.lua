@@ -13,6 +13,7 @@
 -- kept, kept_by  denoising steps in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
 -- step, result (JSON), error (JSON)
+-- deliveries   attempts to deliver the webhook, a JSON object a line
 
 local FIELDS = {
   'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
