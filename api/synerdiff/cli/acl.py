@@ -21,7 +21,7 @@ COMMANDS = (
 
 QUEUE = (
     *("job:*", "events:*", "jobs:*", "pools", "counters:*", "tenants:*", "deadlines:*", "priorities:*", "vtime:*"),
-    *("preview:*", "latents:*", "revoked:*"),
+    *("preview:*", "latents:*", "revoked:*", "webhooks"),
     *("queue:*", "released:*", "quarantine:*", "leases:*", "inflight:*", "alone:*", "discard:*"),
 )
 # Redis compares the pattern of a PSUBSCRIBE letter by letter, and kombu's holds the number of the database.
