@@ -9,7 +9,8 @@ FINAL = ("succeeded", "failed", "cancelled", "expired", "dead")
 
 @dataclass
 class ModelJob:
-    """One job. ``lease_until`` and ``worker`` mean something while it runs."""
+    """One job. ``lease_until`` and ``worker`` mean something while it runs, ``kept`` (steps and token of the latent
+    checkpoint) while it is open."""
 
     fields: tuple[object, ...]
     deadline_s: float | None
@@ -23,6 +24,8 @@ class ModelJob:
     handed: int = 0
     attempts: int = 0
     lapses: int = 0
+    asides: int = 0
+    kept: tuple[int, int] = (0, 0)
 
     def late(self, now: float) -> bool:
         """Whether the deadline has passed."""
@@ -63,7 +66,16 @@ class Model:
         job.state = "expired" if job.late(now) else state
         return job.state == state, job.state
 
-    def hand_back(self, job_id: str, token: int, crashed: bool, now: float) -> tuple[bool, str | None]:
+    def keep(self, job_id: str, token: int, steps: int) -> bool:
+        """Whether a latent checkpoint is accepted; one that came late changes nothing."""
+        job = self.jobs.get(job_id)
+        if job is None or (job.state, job.token) != ("running", token):
+            return False
+        if job.kept[1] != token or steps > job.kept[0]:
+            job.kept = (steps, token)
+        return True
+
+    def hand_back(self, job_id: str, token: int, how: str, now: float) -> tuple[bool, str | None]:
         """Whether accepted, and the state after."""
         job = self.jobs.get(job_id)
         if job is None:
@@ -75,10 +87,11 @@ class Model:
         job.handed = token
         if job.late(now):
             job.state = "expired"
-        elif crashed:
+        elif how == "crash":
             self.crash(job)
         else:
             job.state = "queued"
+            job.asides += how == "aside"
         return True, job.state
 
     def crash(self, job: ModelJob) -> None:

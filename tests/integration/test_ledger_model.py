@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 ids = st.sampled_from([f"job{n}" for n in range(6)])
 workers = st.sampled_from(["w0", "w1", "w2"])
 repeats = st.booleans()
-endings = st.sampled_from(["succeeded", "failed", "back", "crash"])
+endings = st.sampled_from(["succeeded", "failed", "back", "crash", "aside"])
 OPERATOR = [
     "cancel",
     "cancel",
@@ -48,6 +48,11 @@ OPERATOR = [
     "resume",
     "resume",
 ]
+
+
+def latents(steps: int, token: int) -> bytes:
+    """A checkpoint that says whose it is; not text in any encoding."""
+    return b"\xff" + f"{steps} {token}".encode()
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -190,6 +195,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def granted(self, job_id: str, worker: str, nonce: str, claim: Claim, quarantined: bool) -> None:
         job = self.model.jobs[job_id]
+        assert claim.level == min(9, claim.job.priority + job.asides)
+        assert (claim.asides, claim.kept) == (job.asides, job.kept[0])
+        assert self.ledger.kept(job_id) == (latents(*job.kept) if job.kept[0] else None)
         if job.state == "running":
             assert claim.token == job.token
         else:
@@ -199,6 +207,18 @@ class LedgerMachine(RuleBasedStateMachine):
             self.tokens[job_id] = claim.token
             self.grants.append((job_id, worker, claim.token))
         job.lease_until = self.clock.now + LEASE_S
+
+    @rule(data=st.data(), steps=st.integers(1, 20), repeat=repeats)
+    def somebody_keeps_latents(self, data: st.DataObject, steps: int, repeat: bool) -> None:
+        """A holder of now or of before, in any order."""
+        if self.grants:
+            job_id, _, token = data.draw(st.sampled_from(self.holding() or self.grants))
+            if data.draw(st.integers(0, 3)) == 0:
+                job_id, _, token = data.draw(st.sampled_from(self.grants))
+            want = self.model.keep(job_id, token, steps)
+            assert (
+                self.twice(lambda: self.ledger.keep(job_id, token, steps, latents(steps, token), 1e6), repeat) == want
+            )
 
     @rule(worker=workers, repeat=repeats)
     def renew(self, worker: str, repeat: bool) -> None:
@@ -246,12 +266,13 @@ class LedgerMachine(RuleBasedStateMachine):
             "succeeded": lambda: self.ledger.finish(job_id, token, RESULT),
             "failed": lambda: self.ledger.fail(job_id, token, ERROR),
             "back": lambda: self.ledger.hand_back(job_id, token, "shutdown"),
+            "aside": lambda: self.ledger.hand_back(job_id, token, "a more urgent job waited", aside=True),
             "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", crashed=True),
         }
         if how in FINAL:
             want = self.model.end(job_id, token, how, self.clock.now)
         else:
-            want = self.model.hand_back(job_id, token, how == "crash", self.clock.now)
+            want = self.model.hand_back(job_id, token, how, self.clock.now)
         answer = self.twice(calls[how], repeat)
         assert (answer.accepted, answer.state) == want
 
@@ -279,6 +300,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.retry(job_id).created == (not job.open)
         if not job.open:
             job.state, job.attempts, job.lapses, job.created_at = "queued", 0, 0, self.clock.now
+            job.asides, job.kept = 0, (0, 0)
 
     @rule(job_id=ids, worker=workers, action=st.sampled_from(OPERATOR), repeat=repeats)
     def operator(self, job_id: str, worker: str, action: str, repeat: bool) -> None:
@@ -327,6 +349,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert record["state"] == job.state, (job_id, record, job)
             assert int(record.get("attempts", 0)) == job.attempts <= self.ledger.config.max_attempts
             assert ("result" in record) == (job.state == "succeeded")
+            assert bool(self.client.exists(f"synerdiff:latents:{job_id}")) == (job.open and job.kept[0] > 0)
             told: Any = self.client.xrange(f"synerdiff:events:{job_id}")
             assert sum(fields["kind"] in FINAL for _, fields in told) == (not job.open), (
                 "an end was told twice, or never"
