@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from synerdiff.api.body import json_object
 from synerdiff.api.context import Gateway, gateway_of
-from synerdiff.api.jobs import HEARTBEAT_S, STREAM, STREAM_HEADERS, admitted
+from synerdiff.api.jobs import HEARTBEAT_S, STREAM, STREAM_HEADERS, stored
 from synerdiff.api.keys import Tenant
 from synerdiff.api.partial import MAX_PARTIAL_IMAGES, streamed
 from synerdiff.api.schema import IMAGES_BODY, WAIT_ERRORS
@@ -78,7 +78,7 @@ async def generate(
     ``image_generation.completed`` for each image.
     """
     fields, wanted = translate(request)
-    submission = await run_in_threadpool(gateway.backend.submit, admitted(gateway, fields, tenant))
+    submission = await run_in_threadpool(stored, gateway, fields, tenant)
     gateway.metrics.submitted.labels(created="true").inc()
     if wanted.stream:
         events = streamed(gateway, submission.id, wanted.partial_images)

@@ -14,11 +14,12 @@ from synerdiff.api.body import json_object
 from synerdiff.api.context import Gateway, gateway_of
 from synerdiff.api.errors import InvalidRequest
 from synerdiff.api.following import sent
-from synerdiff.api.keys import Tenant
+from synerdiff.api.keys import DEFAULT_TENANT, TENANT, Tenant
 from synerdiff.api.schema import JOB_BODY, JOB_ID, SUBMIT_ERRORS, errors_of
 from synerdiff.client.images import with_urls
+from synerdiff.ledger import Submission
 from synerdiff.protocol import FieldError, JobState, JobView
-from synerdiff.protocol.errors import Forbidden, JobNotFound
+from synerdiff.protocol.errors import Forbidden, JobNotFound, RateLimited
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 HEARTBEAT_S = 15
@@ -58,10 +59,33 @@ def for_tenant(fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
 
 
 def admitted(gateway: Gateway, fields: dict[str, Any], tenant: str | None) -> dict[str, Any]:
-    """The fields of a job that may be submitted by this tenant. Raises :class:`Forbidden` or :class:`InvalidJob`."""
+    """The fields of a job that this tenant may submit now.
+
+    Raises :class:`Forbidden`, :class:`RateLimited` or :class:`InvalidJob`.
+    """
     found = for_tenant(fields, tenant)
+    limit(gateway, found.get("tenant"))
     gateway.webhooks.check(found)
     return found
+
+
+def stored(
+    gateway: Gateway, fields: dict[str, Any], tenant: str | None, idempotency_key: str | None = None
+) -> Submission:
+    """Store a job for this tenant; blocks."""
+    return gateway.backend.submit(admitted(gateway, fields, tenant), idempotency_key)
+
+
+def limit(gateway: Gateway, tenant: Any) -> None:
+    """Count a submit against its tenant's rate. Raises :class:`RateLimited`."""
+    rate, burst = gateway.settings.tenant_rate, gateway.settings.tenant_burst
+    if rate <= 0:
+        return
+    name = tenant if isinstance(tenant, str) and TENANT.fullmatch(tenant) else DEFAULT_TENANT
+    wait_s = gateway.backend.ledger.take_token(name, rate, burst)
+    if wait_s > 0:
+        message = f"tenant {name} may submit {rate:g} jobs a second, {burst} at once; try again in {wait_s:.1f} s"
+        raise RateLimited(message, retry_after_s=wait_s)
 
 
 def owned(gateway: Gateway, job_id: str, tenant: str | None) -> JobView:
@@ -83,7 +107,7 @@ async def submit(
     ] = None,
 ) -> Accepted:
     """Store a job; it runs as soon as a worker is free."""
-    submission = await run_in_threadpool(gateway.backend.submit, admitted(gateway, fields, tenant), idempotency_key)
+    submission = await run_in_threadpool(stored, gateway, fields, tenant, idempotency_key)
     state = JobState.QUEUED
     if not submission.created:
         state = (await run_in_threadpool(owned, gateway, submission.id, tenant)).state
@@ -103,10 +127,17 @@ def get(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobStatus:
     return JobStatus(**dict(view), position=expected.position, eta_s=expected.eta_s)
 
 
-@router.delete("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 503))
-def cancel(job_id: JOB_ID, gateway: Here, tenant: Tenant) -> JobView:
-    """Cancel a job; one that has ended stays as it is."""
+@router.delete("/{job_id}", response_model=JobView, responses=errors_of(401, 404, 409, 422, 503))
+def cancel(
+    job_id: JOB_ID,
+    gateway: Here,
+    tenant: Tenant,
+    purge: Annotated[bool, Query(description="delete a job that has ended, with its images")] = False,
+) -> JobView:
+    """Cancel a job; one that has ended stays as it is, and with ``purge`` is deleted with its images."""
     owned(gateway, job_id, tenant)
+    if purge:
+        return gateway.backend.delete(job_id)
     gateway.backend.cancel(job_id)
     return gateway.backend.view(job_id)
 

@@ -14,7 +14,7 @@ from synerdiff.protocol.errors import SettingsError, Unauthorized
 
 DEFAULT_TENANT = "default"
 HASH_MARK = "sha256="
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _bearer = HTTPBearer(auto_error=False, description="an API key; needed only where the gateway has keys")
 
 
@@ -45,7 +45,7 @@ class Keys:
 
 def _parse(pair: str) -> tuple[str, bytes]:
     tenant, separator, key = pair.strip().partition(":")
-    if not (separator and key and _TENANT.fullmatch(tenant)):
+    if not (separator and key and TENANT.fullmatch(tenant)):
         raise SettingsError("SYNERDIFF_API_KEYS must be tenant:key pairs with commas between", field="api_keys")
     if not key.startswith(HASH_MARK):
         return tenant, hashlib.sha256(key.encode()).digest()

@@ -21,9 +21,8 @@ COMMANDS = (
 
 QUEUE = (
     *("job:*", "events:*", "jobs:*", "pools", "counters:*", "tenants:*", "deadlines:*", "priorities:*", "vtime:*"),
-    *("preview:*", "latents:*", "revoked:*", "webhooks"),
+    *("preview:*", "latents:*", "revoked:*", "webhooks", "rate:*"),
     *("queue:*", "released:*", "quarantine:*", "leases:*", "inflight:*", "alone:*", "discard:*"),
-    *("latents:*", "revoked:*", "preview:*"),
 )
 # Redis compares the pattern of a PSUBSCRIBE letter by letter, and kombu's holds the number of the database.
 CHANNELS = ("celeryev", "celeryev/*", "celery.pidbox", "celery.pidbox/*")

@@ -80,6 +80,15 @@ def cancel(ids: Ids, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def delete(ids: Ids, as_json: AsJson = False) -> None:
+    """Delete jobs that have ended, with their images in the object store; `jobs cancel` ends an open one."""
+    from synerdiff.client import Client
+
+    with Client() as client:
+        _each(ids, client.delete, as_json)
+
+
+@app.command()
 def retry(ids: Ids, as_json: AsJson = False) -> None:
     """Queue dead or failed jobs again, with their attempts given back."""
     from synerdiff.client import Client

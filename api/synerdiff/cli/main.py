@@ -16,6 +16,7 @@ from synerdiff.cli import (
     generate_command,
     jobs_command,
     plan_command,
+    pools_command,
     profile_command,
     service_commands,
     simulate_command,
@@ -67,6 +68,7 @@ app.command(rich_help_panel=RUN, epilog=service_commands.FLOWER_EPILOG)(service_
 app.command(rich_help_panel=RUN, epilog=acl_command.EPILOG)(acl_command.acl)
 app.command(rich_help_panel=USE, epilog=generate_command.EPILOG)(generate_command.generate)
 app.add_typer(jobs_command.app, name="jobs", rich_help_panel=USE)
+app.add_typer(pools_command.app, name="pools", rich_help_panel=RUN)
 app.command(rich_help_panel=USE, epilog=doctor_command.EPILOG)(doctor_command.doctor)
 app.command(rich_help_panel=RUN, epilog=weights_command.EPILOG)(weights_command.weights)
 app.command(rich_help_panel=STUDY, epilog=profile_command.EPILOG)(profile_command.profile)

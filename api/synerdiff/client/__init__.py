@@ -27,12 +27,14 @@ from synerdiff.protocol.errors import (
     LedgerUnavailable,
     ObjectNotFound,
     Overloaded,
+    RateLimited,
     StorageUnavailable,
     SynerDiffError,
     Unavailable,
     UnknownModel,
     UnsafeBroker,
     WaitTimeout,
+    WrongState,
 )
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "ModelEntry",
     "ObjectNotFound",
     "Overloaded",
+    "RateLimited",
     "Receipt",
     "StorageUnavailable",
     "SynerDiffError",
@@ -66,4 +69,5 @@ __all__ = [
     "UnknownModel",
     "UnsafeBroker",
     "WaitTimeout",
+    "WrongState",
 ]

@@ -91,6 +91,10 @@ class AsyncClient:
         """See :meth:`Client.cancel`."""
         return await self._run(self.sync.cancel, job_id)
 
+    async def delete(self, job_id: str) -> JobView:
+        """See :meth:`Client.delete`."""
+        return await self._run(self.sync.delete, job_id)
+
     async def download(self, job_id: str, directory: str | Path = ".") -> list[Path]:
         """See :meth:`Client.download`."""
         return await self._run(self.sync.download, job_id, directory)

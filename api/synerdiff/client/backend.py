@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from synerdiff.client.catalogue import Catalogue
 from synerdiff.client.prepare import prepare
 from synerdiff.protocol import FieldError, Job, JobView
-from synerdiff.protocol.errors import InvalidJob, JobNotFound, UnknownModel
+from synerdiff.protocol.errors import InvalidJob, JobNotFound, UnknownModel, WrongState
 from synerdiff.settings import Settings, load
-from synerdiff.storage import Store, StoreConfig
+from synerdiff.storage import Store, StoreConfig, image_key
 
 if TYPE_CHECKING:  # Redis and Celery take longer to import than all else here, so they wait until a client is made
     from synerdiff.dispatch import Hints
@@ -37,6 +37,7 @@ class Backend:
         found = settings or load()
         config = LedgerConfig(
             max_queue=found.max_queue,
+            max_queue_per_tenant=found.max_queue_per_tenant,
             max_attempts=found.max_attempts,
             result_ttl_s=found.result_ttl_s,
             dead_ttl_s=found.dead_ttl_s,
@@ -96,6 +97,24 @@ class Backend:
         ended = self.ledger.cancel(job_id)
         self.ring(pool, ended.released)
         return ended
+
+    def delete(self, job_id: str) -> JobView:
+        """Delete an ended job with its objects; returns what it was. The objects go first, so it can be done again.
+
+        Raises :class:`WrongState` for a job that is open, or whose worker may still be storing an image.
+        """
+        view = self.view(job_id)
+        if not view.state.final:
+            raise WrongState(f"job {job_id} is {view.state.value}; cancel it before it is deleted")
+        if self.ledger.discarding(self.catalogue.pool(view.job.model), job_id):
+            raise WrongState(f"job {job_id} was stopped a moment ago; delete it again in a minute")
+        prefix = self.settings.s3_prefix
+        keys = {image.key for image in view.images}
+        keys |= {image_key(prefix, job_id, index, view.job.format) for index in range(view.job.n)}
+        for key in sorted(keys):
+            self.store.delete(key)
+        self.ledger.delete(job_id)
+        return view
 
     def ring(self, pool: str, job_ids: Sequence[str]) -> None:
         """Send hints. One that cannot be sent now is sent by the reconciler: the job is stored all the same."""

@@ -112,6 +112,13 @@ class Client:
         self.backend.cancel(job_id)
         return self.backend.view(job_id)
 
+    def delete(self, job_id: str) -> JobView:
+        """Delete a job that has ended, with its images; returns what it was.
+
+        Raises :class:`WrongState` for one that is open or was stopped a moment ago, :class:`JobNotFound`.
+        """
+        return self.backend.delete(job_id)
+
     def download(self, job_id: str, directory: str | Path = ".") -> list[Path]:
         """Save a finished job's images as ``{job id}-{index}.{ext}`` and return the paths.
 

@@ -121,6 +121,11 @@ class WorkerOperations(Operations):
         """
         return [read_job(document) for document in self.scripts.run("discards", pool, limit)]
 
+    def discarding(self, pool: str, job_id: str) -> bool:
+        """Whether a job's images are still to be looked for: a worker may be storing one at this moment."""
+        with translated(self.client):
+            return self.client.zscore(self.key("discard:" + pool), job_id) is not None
+
     def discarded(self, pool: str, job_id: str) -> None:
         """A job's images are gone."""
         with translated(self.client):

@@ -68,6 +68,10 @@ class ProducerOperations(Operations):
         document = job.model_dump_json()
         return [job.id, document, fingerprint(job), job.tenant, job.priority, job.cost, share, deadline_s, key]
 
+    def take_token(self, tenant: str, rate: float, burst: int) -> float:
+        """Take one of a tenant's requests, ``rate`` a second and ``burst`` at once; the seconds to wait, 0 if taken."""
+        return float(self.scripts.run("take_token", tenant, rate, burst))
+
     def get(self, job_id: str) -> JobView | None:
         """The job as its owner sees it, or None."""
         return self.get_many([job_id])[0]

@@ -12,6 +12,7 @@ maps to one HTTP status. Its message is one sentence for a person.
     ├── IdempotencyConflict     409  the key or id was used with other fields
     ├── WrongState              409  the job's state does not allow this
     ├── Overloaded              429  queue or quota is full; ``retry_after_s``
+    │   └── RateLimited         429  the tenant's requests come too fast
     ├── Unauthorized            401
     ├── Forbidden               403
     ├── Unavailable             503  a dependency cannot be reached
@@ -141,6 +142,12 @@ class Overloaded(SynerDiffError):
     def __init__(self, message: str, *, retry_after_s: float, field: str | None = None) -> None:
         super().__init__(message, field=field)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """The tenant's requests come faster than its rate; try again after ``retry_after_s`` seconds."""
+
+    code = "rate_limited"
 
 
 class Unauthorized(SynerDiffError):

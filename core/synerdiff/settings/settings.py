@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     s3_prefix: str = Field(default="images/", description="what every object key starts with")
     presign_expiry_s: float = Field(default=3600.0, gt=0, le=604_800, description="how long a presigned URL works")
 
+    ca_file: str | None = Field(
+        default=None,
+        description="PEM file of the authorities that S3 and the hub are checked against; empty: the usual",
+    )
+    offline: bool = Field(default=False, description="ask no hub: weights are in a directory or in the hub's cache")
+
     model: str = Field(default=SHIPPED_MODEL, min_length=1, description="the model's name in the catalogue")
     model_path: str | None = Field(
         default=None, description="directory or hub id of its weights; empty: the shipped model"
@@ -88,6 +94,13 @@ class Settings(BaseSettings):
 
     tick_s: float = Field(default=1.0, gt=0, description="the scheduler's period")
     max_queue: int = Field(default=200_000, ge=1, description="open jobs in a pool past which submits are refused")
+    max_queue_per_tenant: int = Field(
+        default=0, ge=0, description="open jobs of one tenant in a pool past which its submits are refused; 0: no cap"
+    )
+    tenant_rate: float = Field(
+        default=0.0, ge=0, description="submits a second that the gateway takes of one tenant; 0: no cap"
+    )
+    tenant_burst: int = Field(default=20, ge=1, description="submits that a tenant may make at once")
     max_attempts: int = Field(default=3, ge=1)
     result_ttl_s: float = Field(default=86_400.0, gt=0, description="how long finished records are kept")
     dead_ttl_s: float = Field(default=14 * 86_400.0, gt=0, description="how long dead records are kept")

@@ -25,6 +25,8 @@ class S3Settings(Protocol):
     def s3_region(self) -> str: ...
     @property
     def s3_prefix(self) -> str: ...
+    @property
+    def ca_file(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class StoreConfig:
     """An S3-compatible store.
 
     ``endpoint`` empty means AWS; ``access_key`` and ``secret_key`` empty mean the default AWS credential
-    chain; ``prefix`` starts every key. Timeouts are in seconds.
+    chain; ``prefix`` starts every key; ``ca_file`` (PEM) replaces the usual authorities. Timeouts are in seconds.
     """
 
     endpoint: str | None = None
@@ -41,6 +43,7 @@ class StoreConfig:
     secret_key: str | None = field(default=None, repr=False)
     region: str = "us-east-1"
     prefix: str = "images/"
+    ca_file: str | None = None
     connect_timeout_s: float = 3.0
     read_timeout_s: float = 20.0
 
@@ -55,6 +58,7 @@ class StoreConfig:
             secret_key=secret.get_secret_value() if secret is not None else None,
             region=settings.s3_region,
             prefix=settings.s3_prefix,
+            ca_file=settings.ca_file or None,
         )
 
     @property

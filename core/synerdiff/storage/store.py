@@ -175,5 +175,6 @@ def _connect(config: StoreConfig) -> Any:
         aws_access_key_id=config.access_key,
         aws_secret_access_key=config.secret_key,
         region_name=config.region,
+        verify=config.ca_file,
         config=options,
     )
