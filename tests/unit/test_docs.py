@@ -124,6 +124,14 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
     assert named <= targets
 
 
+def test_every_alert_has_something_to_do() -> None:
+    rules = (ROOT / "helm/synerdiff/files/alerts.yaml").read_text()
+    alerts = set(re.findall(r"alert: (\w+)", rules))
+    explained = set(re.findall(r"^\| `(SynerDiff\w+)` \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE))
+    assert alerts
+    assert alerts == explained
+
+
 def test_the_api_reference_is_current() -> None:
     assert api_reference.PATH.read_text(encoding="utf-8") == api_reference.page(), "run `make docs`"
 
