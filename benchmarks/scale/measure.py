@@ -167,7 +167,7 @@ class Life:
     @contextlib.contextmanager
     def _serving(self, workers: int, *, beat: bool) -> Iterator[None]:
         with hosts(self.url, workers, beat=beat):
-            while int(self.ledger.client.execute_command("CLIENT", "LIST").count("cmd=brpop")) < HOSTS:
+            while sum(client["cmd"] == "brpop" for client in self.ledger.client.client_list()) < HOSTS:
                 time.sleep(0.2)
             yield
 
