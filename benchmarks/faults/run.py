@@ -90,6 +90,8 @@ def _inject_all(bench: Bench, plan: Plan, progress: Progress, bar: Any) -> list[
         bench.wait(lambda: len(bench.running()) > 1, 30)
         progress.update(bar, completed=time.monotonic() - begun, description=f"{len(done) + 1}: {fault.row}")
         done.append(_inject(bench, fault))
+        minutes = (time.monotonic() - begun) / 60
+        progress.console.print(f"{minutes:5.1f} min  {len(done):3}  {fault.row} {done[-1].error}", highlight=False)
         pause_until = time.monotonic() + bench.rng.uniform(*PAUSE_S)
         while time.monotonic() < pause_until:
             progress.update(bar, completed=time.monotonic() - begun)
