@@ -16,7 +16,8 @@ from synerdiff.protocol import Job, JobState
 class LedgerConfig:
     """How a ledger behaves; all times in seconds.
 
-    ``release_factor`` times a pool's capacity are released or running at a time. ``arrival_horizon_s`` is the
+    ``release_factor`` times a pool's capacity are released or running at a time: what is released can no longer be
+    overtaken by another tenant, so it is little more than hides the time of a hint. ``arrival_horizon_s`` is the
     deadline that a job without one is ordered by, within its tenant. After a gap of ``reap_gap_s`` between two
     reapings every lease has ``lease_grace_s`` more. ``tenant_weights`` are shares of a pool (1 if not named).
     ``clock`` replaces Redis ``TIME``: tests alone set it.
@@ -29,7 +30,7 @@ class LedgerConfig:
     max_attempts: int = 3
     result_ttl_s: float = 86_400.0
     dead_ttl_s: float = 14 * 86_400.0
-    release_factor: int = 2
+    release_factor: float = 1.25
     arrival_horizon_s: float = 3600.0
     reap_gap_s: float = 5.0
     lease_grace_s: float = 10.0
