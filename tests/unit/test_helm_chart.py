@@ -12,6 +12,7 @@ import yaml
 
 from synerdiff.protocol import pool_of
 from synerdiff.settings import Settings, load
+from synerdiff.telemetry.pools import GAUGES
 from tests.charts import (
     CHART,
     CUSTOM,
@@ -133,6 +134,8 @@ def test_a_gpu_pool_is_placed_and_leaves_in_peace(objects: dict[str, list[dict[s
     assert (env["SYNERDIFF_MODEL"], env["SYNERDIFF_DEVICE"]) == ("sdxl", "cuda")
     assert env["SYNERDIFF_MODEL_PATH"] == "stabilityai/stable-diffusion-xl-base-1.0"
     assert len(env["SYNERDIFF_MODEL_REVISION"]) == 40
+    assert spec["runtimeClassName"] == "nvidia"
+    assert {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}} in worker["env"]
     assert all(env[name].startswith("/cache/") for name in ("HF_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"))
     assert worker["startupProbe"]["httpGet"]["path"] == "/readyz"
     claim = one(objects["two-pools"], "PersistentVolumeClaim", "synerdiff-worker-sdxl-cache")
@@ -164,6 +167,7 @@ def test_keda_reads_the_open_jobs_of_the_pools_model(objects: dict[str, list[dic
         )
         trigger = spec["triggers"][0]
         assert (trigger["type"], trigger["metricType"]) == ("metrics-api", "AverageValue")
+        assert "synerdiff_pool_open_jobs" in GAUGES
         wanted = f'synerdiff_pool_open_jobs{{pool="{pool_of(pool["model"])}"}}'
         assert trigger["metadata"]["valueLocation"] == wanted
         assert trigger["metadata"]["url"] == "http://synerdiff-gateway.imaging.svc:80/metrics"
