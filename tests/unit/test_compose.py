@@ -80,6 +80,15 @@ def test_a_gpu_is_reserved_and_a_worker_may_finish_its_jobs() -> None:
     assert float(worker["environment"]["SYNERDIFF_GRACE_S"]) == 300
 
 
+def test_what_is_mounted_is_there() -> None:
+    for name, service in configured(*ALL)["services"].items():
+        for volume in service.get("volumes", []):
+            if volume["type"] == "bind" and not volume["source"].endswith("/models"):
+                assert Path(volume["source"]).is_file(), f"{name}: {volume['source']}"
+        if "build" in service:
+            assert (ROOT / service["build"]["dockerfile"]).is_file()
+
+
 def test_prometheus_scrapes_services_that_exist() -> None:
     config = yaml.safe_load((ROOT / "docker" / "prometheus.yml").read_text(encoding="utf-8"))
     services = set(configured(*ALL)["services"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,13 @@ def test_default_deny_covers_every_pod(objects: dict[str, list[dict[str, Any]]])
                 assert wanted <= found["spec"]["template"]["metadata"]["labels"].items()
             if found["kind"] == "Pod":
                 assert wanted <= found["metadata"]["labels"].items()
+
+
+def test_alerts_and_dashboard_travel_with_the_chart(objects: dict[str, list[dict[str, Any]]]) -> None:
+    rules = one(objects["two-pools"], "PrometheusRule", "synerdiff")["spec"]
+    assert rules == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))
+    shown = one(objects["two-pools"], "ConfigMap", "synerdiff-dashboard")["data"]["synerdiff.json"]
+    assert json.loads(shown) == json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
 
 
 def test_the_notes_say_what_was_installed() -> None:
