@@ -85,7 +85,7 @@ def main(url: str, first: int, count: int, *, beat: bool) -> int:
     def launch(host: Host, _: int) -> None:
         host.worker = SimulatedWorkers(Ledger.connect(url), names, host._send_hints, beat=beat)  # type: ignore[assignment]
 
-    Host.launch = launch  # type: ignore[method-assign]
+    Host.launch = launch  # type: ignore[assignment,method-assign]
     controller = build_app(settings).Worker(quiet=True, loglevel="ERROR")
     controller.start()
     return int(controller.exitcode or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import LatentConsistencyModelPipeline
 
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.reference import Image, Reference, engine_images
@@ -131,6 +133,28 @@ def test_every_family_equals_its_pipeline(family: str, prediction: str) -> None:
         difference = pair.difference([item])[item.job_id]
         assert difference <= (0.0 if item.sampler in BITWISE else ALONE), item.sampler
     assert max(pair.difference(requests).values()) <= MIXED
+
+
+def test_the_lcm_pipeline_itself(tmp_path: Path) -> None:
+    path = make_checkpoint(tmp_path, "lcm")
+    index = json.loads((path / "model_index.json").read_text())
+    changes = {"_class_name": "LatentConsistencyModelPipeline", "scheduler": ["diffusers", "LCMScheduler"]}
+    (path / "model_index.json").write_text(json.dumps(index | changes))
+    kind: Any = LatentConsistencyModelPipeline
+    pipeline = kind.from_pretrained(str(path), local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    wanted = request(sampler="lcm", steps=4, guidance_scale=8.5, seed=5)
+    expected = pipeline(
+        wanted.prompt,
+        height=64,
+        width=64,
+        num_inference_steps=4,
+        guidance_scale=8.5,
+        generator=torch.Generator("cpu").manual_seed(5),
+        output_type="np",
+    ).images[0]
+    found = engine_images(load_model(path, device="cpu"), [wanted], CONFIG)["job", 0]
+    assert np.abs(found - expected).max() <= ALONE
 
 
 @pytest.mark.parametrize("steps", [1, 4])
