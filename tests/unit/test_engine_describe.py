@@ -93,8 +93,17 @@ def test_doctor_says_it_in_sentences_and_as_json() -> None:
     assert "Stable Diffusion 1.x" in shown.stdout
     document = json.loads(run("--model", str(shipped_path()), "--json").stdout)
     assert document["loaded"]
+    assert document["fits"]["cpu"]
     assert document["default_width"] == 128
     assert len(document["model_hash"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_bytes", "fit"), [("cuda:0", 100, True), ("cuda:0", 90, False), ("cpu", 100, False)]
+)
+def test_fits_compares_weights_and_one_decode(name: str, memory_bytes: int, fit: bool) -> None:
+    need = {"gpu_weights": 80, "gpu_decode": 15, "cpu_weights": 160, "cpu_decode": 30}
+    assert model_report.fits({"name": name, "memory_bytes": memory_bytes}, need) == fit
 
 
 def test_doctor_does_not_load_what_memory_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "devices": _devices(),
+        "devices": devices(),
         "model": settings.model,
         "model_path": settings.model_path or _shipped_path(),
         "dependencies": {
@@ -87,7 +87,7 @@ def _shipped_path() -> str | None:
     return str(shipped) if shipped.is_dir() else None
 
 
-def _devices() -> list[dict[str, Any]]:
+def devices() -> list[dict[str, Any]]:
     """The devices that an engine could use; the CPU is the first."""
     cpu = {
         "name": "cpu",

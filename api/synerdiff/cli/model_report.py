@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+
+from synerdiff.cli.diagnosis import devices
 
 NAMES = {
     "continuous_batching": "continuous batching",
@@ -30,12 +33,19 @@ def examine_model(model: str, revision: str | None) -> dict[str, Any]:
 
     path = resolve(model, revision)
     document = describe(inspect(path), Path(model).name)
+    document["fits"] = {device["name"]: fits(device, document["memory_bytes"]) for device in devices()}
     needed = document["memory_bytes"]["cpu_weights"] * SPARE
     if needed > (free := _free_bytes()):
         reason = f"loading takes {size(needed)} and {size(free)} are free here"
         return {**document, "loaded": False, "why_not_loaded": reason}
     load_model(path, device="cpu")
     return {**document, "loaded": True, "why_not_loaded": None}
+
+
+def fits(device: Mapping[str, Any], need: Mapping[str, int]) -> bool:
+    """Whether a device's whole memory holds the weights and one decode; what its batch takes comes on top."""
+    kind = "cpu" if device["name"] == "cpu" else "gpu"
+    return bool(need[f"{kind}_weights"] + need[f"{kind}_decode"] < device["memory_bytes"])
 
 
 def _free_bytes() -> float:
@@ -65,6 +75,7 @@ def model_table(document: dict[str, Any]) -> Table:
         "decode one image, and what its batch takes",
         "memory on a CPU": f"{size(need['cpu_weights'])} for the weights, about {size(need['cpu_decode'])} more to "
         "decode one image, and what its batch takes",
+        "fits here": ", ".join(f"{name}: {'yes' if fit else 'no'}" for name, fit in document["fits"].items()),
         "samplers": ", ".join(document["samplers"]),
     }
     for key, feature in document["features"].items():
