@@ -12,7 +12,7 @@ from synerdiff.policy import PolicyError
 from synerdiff.policy.controller import ControllerConfig, ControllerState, pressure, skip_threshold, theta_in, update
 from synerdiff.policy.planner import Planner
 from synerdiff.policy.shipped import shipped_profile
-from synerdiff.policy.steering import Load, Steering, outstanding_jobs
+from synerdiff.policy.steering import Load, Steering, default_mode, outstanding_jobs
 
 LAW = ControllerConfig()
 RATINGS = Planner(max_active=8, max_waiting=8).ratings(shipped_profile("h100-sdxl-lcm-1024"))
@@ -83,3 +83,17 @@ def test_each_way_of_choosing_theta() -> None:
     assert [controller.tick(busy, 1.0).theta for _ in range(20)][-1] == high
     with pytest.raises(PolicyError):
         Steering(RATINGS, "often")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("h100-sdxl-1024", "controller"),
+        ("a100-sd15-512", "controller"),
+        ("h100-sdxl-lcm-1024", "auto"),
+        ("cpu-tiny-emoji-128", "auto"),
+    ],
+)
+def test_the_default_is_what_wins_for_the_profile(name: str, mode: str) -> None:
+    ratings = Planner().ratings(shipped_profile(name))
+    assert Steering(ratings).mode == mode == default_mode(ratings)

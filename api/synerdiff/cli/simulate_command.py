@@ -37,7 +37,7 @@ def simulate(
     profile: Annotated[str, typer.Option(help="a shipped profile or a file")] = "h100-sdxl-1024",
     gpus: Annotated[int, typer.Option(min=1, help="devices")] = 1,
     policies: Annotated[str, typer.Option(help="comma-separated, or all")] = "all",
-    theta: Annotated[str, typer.Option(help="auto, controller, queue or a number in (0, 1]")] = "auto",
+    theta: Annotated[str, typer.Option(help="profile, auto, controller, queue or a number in (0, 1]")] = "profile",
     plan: Annotated[Path | None, typer.Option(help="replay this recorded plan instead of planning")] = None,
     slo: Annotated[float | None, typer.Option(help="seconds that P99 E2E may take; finds the GPUs it needs")] = None,
     json_file: Annotated[

@@ -16,7 +16,10 @@ from synerdiff.policy.errors import PolicyError
 from synerdiff.policy.plan import check_theta
 from synerdiff.policy.planner import Ratings
 
-ThetaMode = float | Literal["auto", "controller", "queue"]
+ThetaMode = float | Literal["profile", "auto", "controller", "queue"]
+MODES = ("profile", "auto", "controller", "queue")
+GIVEN_UP = 0.01
+"""Share of the sustainable rate that ``theta: auto`` may give up before the controller is the better default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +60,28 @@ def check_mode(mode: ThetaMode) -> ThetaMode:
     """Refuse what is neither a threshold in (0, 1] nor a mode's name."""
     if isinstance(mode, float | int):
         check_theta(mode)
-    elif mode not in ("auto", "controller", "queue"):
-        raise PolicyError("theta", f"must be a number in (0, 1], auto, controller or queue; got {mode!r:.40}")
+    elif mode not in MODES:
+        raise PolicyError("theta", f"must be a number in (0, 1], {', '.join(MODES[:-1])} or queue; got {mode!r:.40}")
     return mode
+
+
+def default_mode(ratings: Ratings) -> Literal["auto", "controller"]:
+    """What wins for a profile: ``auto`` where its price sustains all but a percent of the band's top, for then it is
+    simpler and as good; else the controller, which reaches the top under load (docs/algorithm.md, "Choosing theta")."""
+    return "auto" if ratings.curve.auto >= ratings.curve.band[1] - GIVEN_UP else "controller"
 
 
 class Steering:
     """The controller for one pool and profile, with what it remembers between ticks.
 
-    ``mode``: ``controller`` moves theta inside its band; ``auto`` prices each slot by the jobs it delays; a number
+    ``mode``: ``profile`` is :func:`default_mode`; ``controller`` moves theta inside its band; ``auto`` prices each slot by the jobs it delays; a number
     holds theta; ``queue`` is the plain rule it is compared with (the band's top as soon as a job waits). The skip
     threshold is the controller's in every mode.
     """
 
-    def __init__(self, ratings: Ratings, mode: ThetaMode = "auto", config: ControllerConfig | None = None) -> None:
+    def __init__(self, ratings: Ratings, mode: ThetaMode = "profile", config: ControllerConfig | None = None) -> None:
         self.ratings = ratings
-        self.mode = check_mode(mode)
+        self.mode = default_mode(ratings) if check_mode(mode) == "profile" else mode
         self.config = config or ControllerConfig()
         self.state = ControllerState()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from synerdiff.policy.cost import Array, CostModel
 from synerdiff.policy.plan import check_theta
-from synerdiff.policy.table import Ints, Lanes, Solution, reach_of, solve
+from synerdiff.policy.table import Ints, Lanes, Solution, auto_prices, reach_of, solve
 
 PRICES = 16
 SLOTS = 800
@@ -17,11 +17,15 @@ WARM_UP = 250
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What each price sustains at the batch cap: ``theta[i]`` is the share of ``best_rate`` (images a second)."""
+    """What each price sustains at the batch cap: ``theta[i]`` is the share of ``best_rate`` (images a second).
+
+    ``auto`` is what ``theta: auto`` sustains there, whose price is the other active jobs.
+    """
 
     prices: tuple[float, ...]
     theta: tuple[float, ...]
     best_rate: float
+    auto: float
 
     @property
     def band(self) -> tuple[float, float]:
@@ -109,8 +113,10 @@ def price_grid(batch_cap: int) -> tuple[float, ...]:
 def sustain_curve(cost: CostModel, batch_cap: int, max_waiting: int) -> Curve:
     """What every price sustains at the batch cap, as a share of the best sustainable rate."""
     prices, steps = price_grid(batch_cap), cost.profile.steps
-    active: Ints = np.full(len(prices), batch_cap)
-    solved = solve(cost, Lanes(active, np.array(prices)), max_waiting)
+    asked = np.array([*prices, auto_prices(batch_cap, price_cap(batch_cap))[-1]])
+    active: Ints = np.full(len(asked), batch_cap)
+    solved = solve(cost, Lanes(active, asked), max_waiting)
     rates = sustained_rate(solved, cost.chunks_per_decode, steps)
     best = max(1.0 / best_seconds_per_image(cost, batch_cap, steps, max_waiting), float(rates.max()))
-    return Curve(prices, tuple(float(share) for share in np.minimum(rates / best, 1.0)), best)
+    *shares, auto = (float(share) for share in np.minimum(rates / best, 1.0))
+    return Curve(prices, tuple(shares), best, auto)

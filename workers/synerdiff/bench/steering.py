@@ -22,7 +22,7 @@ class Scheduler:
         self,
         profile: Profile,
         capacity: int,
-        mode: ThetaMode = "auto",
+        mode: ThetaMode = "profile",
         shape: Callable[[PlanView], PlanView] = lambda view: view,
     ) -> None:
         self._profile = profile

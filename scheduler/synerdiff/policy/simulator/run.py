@@ -44,7 +44,7 @@ class Scenario:
 
     profile: Profile
     gpus: int = 1
-    theta: ThetaMode = "auto"
+    theta: ThetaMode = "profile"
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     believed: Profile | None = None
     plan: PlanView | None = None
