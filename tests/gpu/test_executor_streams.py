@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.checkpoints import make_checkpoint
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import GRANULARITIES, decode_chunks, decode_in_float32
+from synerdiff.engine.engine import Engine
 from synerdiff.engine.executors import BucketedUNet, HostCopies, Outcome, StreamsExecutor, make_executor, row_buckets
+from synerdiff.engine.model import load_model
 from tests.decoders import make_latents, make_vae, whole_decode
+from tests.engines import drain, images, request
 
 pytestmark = [
     pytest.mark.gpu,
@@ -120,3 +126,17 @@ def test_cuda_graphs_by_row_bucket_give_the_same_rows() -> None:
             sample, timestep, scale = (each.cuda() for each in inputs)
             (found,) = bucketed(sample, timestep, scale=scale)
             assert torch.allclose(found, unet(sample, timestep, scale)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", ["any", "padded", "compiled"])
+def test_the_engine_makes_the_same_images_with_streams_copies_and_graphs(rows: str, tmp_path: Path) -> None:
+    model = load_model(make_checkpoint(tmp_path), device="cuda")
+    found = []
+    for config in (EngineConfig(executor="serial"), EngineConfig(executor="streams", unet_rows=rows)):  # type: ignore[arg-type]
+        engine = Engine(model, config)
+        for index in range(3):
+            engine.admit(request(f"job-{index}", quality="balanced", seed=index))
+        found.append({key: image.pixels.astype(int) for key, image in images(drain(engine)).items()})
+        engine.close()
+    assert found[0].keys() == found[1].keys()
+    assert max(abs(found[0][key] - found[1][key]).max() for key in found[0]) <= 2

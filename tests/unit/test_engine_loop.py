@@ -13,6 +13,7 @@ from torch import Tensor
 from synerdiff.engine import decoding
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
+from synerdiff.engine.executors import HostCopy
 from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Admitted, ImageReady, JobFailed, SlotReport, Stepped
 from synerdiff.policy import Granularity, Plan, PlanTable, PlanView, Profile, default_plan
@@ -425,3 +426,57 @@ def beside(granularity: str) -> PlanView:
         bound_slots=0,
     )
     return PlanView(Plan(3, "", batch_cap=8, skip_above=8, table_hash=""), table)
+
+
+def test_padded_unet_calls_change_images_by_rounding_and_exact_ones_not_at_all() -> None:
+    found: dict[str, dict[tuple[str, int], ImageReady]] = {}
+    calls: dict[str, list[int]] = {}
+    for rows in ("any", "padded"):
+        engine = Engine(random_model(), EngineConfig(capacity=8, float_images=True, unet_rows=rows))
+        sizes = calls.setdefault(rows, [])
+        hook = engine.model.unet.register_forward_pre_hook(lambda _, given, sizes=sizes: sizes.append(len(given[0])))
+        for name, quality, guidance in (("a", "balanced", 5.0), ("b", "balanced", 1.0), ("c", "fast", 3.0)):
+            engine.admit(request(name, quality=quality, guidance_scale=guidance))
+        found[rows] = images(drain(engine))
+        engine.admit(request("exact", guidance_scale=5.0, n=2))
+        engine.admit(request("beside", quality="balanced", guidance_scale=1.0))
+        found[rows] |= images(drain(engine))
+        hook.remove()
+    assert calls["any"][:3] == [5, 5, 5]
+    assert calls["padded"][:3] == [6, 6, 6]
+    assert calls["padded"][3:] == calls["any"][3:], "a call with an exact image is not padded"
+    for key, image in found["any"].items():
+        other = found["padded"][key].pixels
+        assert np.abs(image.pixels - other).max() <= 1e-4
+        assert key[0] not in ("exact", "beside") or np.array_equal(image.pixels, other)
+
+
+def test_images_that_have_not_arrived_on_the_host_yet_keep_the_engine_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def ready(copy: HostCopy) -> bool:
+        asked.append(1)
+        return len(asked) > 4
+
+    monkeypatch.setattr(HostCopy, "ready", property(ready))
+    engine = engine_with()
+    engine.admit(request("short", steps=1))
+    engine.admit(request("long", steps=9))
+    slots, arrived = 0, [0]
+    while not engine.idle:
+        slots += 1
+        arrived += [slots for event in engine.step() if isinstance(event, ImageReady)]
+    assert arrived[1] > 3, "the first image is asked for again in later slots, and the device goes on"
+    assert arrived[2] == slots
+
+
+def test_a_job_that_is_cancelled_while_its_image_travels_is_not_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostCopy, "ready", property(lambda _: False))
+    engine = engine_with()
+    engine.admit(request("short", steps=1))
+    engine.admit(request("long", steps=9))
+    while engine.decoding == 0:
+        engine.step()
+    engine.step()
+    engine.cancel("short")
+    assert {job_id for job_id, _ in images(drain(engine))} == {"long"}

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(default=0, ge=0, description="torch threads of an engine; 0 chooses")
     executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")
+    unet_rows: Literal["any", "padded", "compiled"] = Field(
+        default="any",
+        description="numbers of rows of UNet calls: any, padded to a few, or those compiled (CUDA graphs; "
+        "each takes minutes when it is first used)",
+    )
     capacity: int = Field(default=16, ge=1, le=4096, description="jobs one worker holds at a time")
     max_rows: int = Field(default=0, ge=0, description="cap on UNet rows in a call; 0 chooses from the profile")
     preview_s: float = Field(

@@ -74,9 +74,9 @@ def default_mode(ratings: Ratings) -> Literal["auto", "controller"]:
 class Steering:
     """The controller for one pool and profile, with what it remembers between ticks.
 
-    ``mode``: ``profile`` is :func:`default_mode`; ``controller`` moves theta inside its band; ``auto`` prices each slot by the jobs it delays; a number
-    holds theta; ``queue`` is the plain rule it is compared with (the band's top as soon as a job waits). The skip
-    threshold is the controller's in every mode.
+    ``mode``: ``profile`` is :func:`default_mode`; ``controller`` moves theta inside its band; ``auto`` prices each
+    slot by the jobs it delays; a number holds theta; ``queue`` is the plain rule it is compared with (the band's top
+    as soon as a job waits). The skip threshold is the controller's in every mode.
     """
 
     def __init__(self, ratings: Ratings, mode: ThetaMode = "profile", config: ControllerConfig | None = None) -> None:

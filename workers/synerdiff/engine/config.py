@@ -15,6 +15,8 @@ class EngineConfig:
     their pixels, counted as decoded float32; past it nothing is admitted. ``embedding_cache`` counts texts.
     ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
     ``prompt_weights`` is the syntax in which a prompt may weigh its words; ``off``: all of it is text.
+    ``unet_rows``: ``padded`` pads UNet calls to a few numbers of rows, ``compiled`` compiles these (on CUDA into
+    graphs); ``exact`` images keep the plain call.
     ``preview_s`` is the shortest time between two previews, in seconds; 0: none are made.
     A job's latents are kept every ``keep_steps`` steps; 0 chooses by the cost, so that a job has at least ``keep_s``
     seconds of work to lose, and keeps nothing with 0 seconds. ``keep_bytes`` is the most for one job.
@@ -28,6 +30,7 @@ class EngineConfig:
     long_prompts: Literal["refuse", "chunk"] = "refuse"
     prompt_weights: Literal["off", "compel"] = "off"
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
+    unet_rows: Literal["any", "padded", "compiled"] = "any"
     preview_s: float = 0.0
     keep_steps: int = 0
     keep_s: float = 0.0

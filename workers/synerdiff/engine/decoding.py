@@ -41,6 +41,14 @@ class Waiting:
         return 1.0 if self.decode is None else self.decode.remaining_cost
 
     @property
+    def image(self) -> Tensor:
+        """The pixels of its finished decode, float32 ``[3, H, W]``. Raises the error that it was given up with."""
+        if self.error is not None:
+            raise self.error
+        assert self.decode is not None
+        return self.decode.result()
+
+    @property
     def done(self) -> bool:
         """Whether it leaves the queue: decoded, or given up."""
         return self.error is not None or (self.decode is not None and self.decode.done)
@@ -127,17 +135,11 @@ class DecodeQueue:
     def _latents(self, sample: Sample) -> Tensor:
         return unscale(sample.latents[None].to(self._model.vae_dtype), self._model.vae.config)
 
-    def image(self, waiting: Waiting) -> Tensor:
-        """The pixels of a finished decode, float32 ``[3, H, W]``, decoded once more in float32 if not finite.
+    def image_in_float32(self, waiting: Waiting) -> Tensor:
+        """The pixels of an image that was not finite, decoded once more in float32.
 
-        Raises :class:`NonFiniteImage`, or the error that the image was given up with.
+        Raises :class:`NonFiniteImage`.
         """
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.decode is not None
-        image: Tensor = waiting.decode.result()
-        if _finite(image):
-            return image
         if self._model.vae_dtype != torch.float32:
             image = decode_in_float32(self._model.vae, self._latents(waiting.sample))
             if _finite(image):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from synerdiff.engine.batch import Batch, Inputs
+from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.executors import BucketedUNet, row_buckets
 from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.memory import RowLimits, run_in_pieces
 from synerdiff.engine.model import LoadedModel
+
+UNetCall = Callable[..., tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,18 +28,34 @@ class Prediction:
     unfit: frozenset[int]
 
 
-def call_unet(model: LoadedModel, batch: Batch, inputs: Inputs, limits: RowLimits, shape: object) -> Prediction:
+def fixed_rows_unet(model: LoadedModel, config: EngineConfig) -> UNetCall | None:
+    """The UNet as ``config.unet_rows`` asks for it; None: as it is."""
+    if config.unet_rows == "any":
+        return None
+    buckets = row_buckets(config.max_rows or 2 * config.capacity)
+    return BucketedUNet(model.unet, buckets, compiler=(lambda unet: unet) if config.unet_rows == "padded" else None)
+
+
+def call_unet(
+    model: LoadedModel,
+    batch: Batch,
+    inputs: Inputs,
+    limits: RowLimits,
+    shape: object,
+    *,
+    unet: UNetCall | None = None,
+) -> Prediction:
     """Run the UNet over the rows, in one call if they fit; ``limits`` learns by ``shape`` what does.
 
-    Raises ``torch.OutOfMemoryError`` if not one row fits.
+    ``unet`` replaces the model's own. Raises ``torch.OutOfMemoryError`` if not one row fits.
     """
-    unet = model.unet_in(batch.dtype)
+    run = unet or model.unet_in(batch.dtype)
     count, layout = inputs.rows.count, inputs.rows
 
     def call(start: int, stop: int) -> Tensor:
         whole = stop - start == count
         options = layout.options if whole else _cut(layout.options, start, stop)
-        output: Tensor = unet(
+        output: Tensor = run(
             inputs.latents[start:stop],
             inputs.timesteps[start:stop],
             encoder_hidden_states=layout.context[start:stop],

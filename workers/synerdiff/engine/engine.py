@@ -14,15 +14,17 @@ from functools import partial
 import torch
 
 from synerdiff.engine.admission import Admission
+from synerdiff.engine.batch import Batch
 from synerdiff.engine.config import EngineConfig
-from synerdiff.engine.decoding import DecodeQueue, Waiting
-from synerdiff.engine.denoise import call_unet, guide
+from synerdiff.engine.decoding import DecodeQueue
+from synerdiff.engine.denoise import UNetCall, call_unet, fixed_rows_unet, guide
 from synerdiff.engine.executors import Executor, SlotTimes, make_executor
 from synerdiff.engine.groups import Group, Groups
 from synerdiff.engine.guidance import Guidance
-from synerdiff.engine.image import pixels_of
+from synerdiff.engine.image import pixel_rows
 from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.keeping import Keeping
+from synerdiff.engine.leaving import Arrived, Leaving
 from synerdiff.engine.memory import RowLimits, is_out_of_memory
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.prediction import SlotPrediction
@@ -84,6 +86,8 @@ class Engine:
         self._jobs = Jobs()
         self._groups = Groups()
         self._decodes = DecodeQueue(model, clock)
+        self._leaving = Leaving(model.device, as_float=self.config.float_images)
+        self._unet = fixed_rows_unet(model, self.config)
         self._previews = Previews(model, self.config.preview_s, clock)
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
         self._prediction: SlotPrediction | None = None
@@ -103,7 +107,7 @@ class Engine:
     @property
     def decoding(self) -> int:
         """Images that are denoised and wait for their pixels."""
-        return len(self._decodes)
+        return len(self._decodes) + len(self._leaving)
 
     @property
     def free(self) -> int:
@@ -236,7 +240,7 @@ class Engine:
         self._groups.took_turn(group)
         batch = group.batch(self.model)
         inputs = batch.inputs(skipping)
-        prediction = call_unet(self.model, batch, inputs, self._limits, group.shape)
+        prediction = call_unet(self.model, batch, inputs, self._limits, group.shape, unet=self._unet_for(batch))
         guided = guide(self._guidance, batch, inputs, prediction)
         self._previews.take(batch, guided)
         batch.advance(guided)
@@ -244,6 +248,12 @@ class Engine:
             sample.rows_run += sample.rows - (position in skipping)
             sample.call_rows += inputs.rows.count
         return inputs.rows.count, prediction.unfit
+
+    def _unet_for(self, batch: Batch) -> UNetCall | None:
+        """The UNet in fixed numbers of rows, if there is one; not for ``exact`` images, which it changes by rounding,
+        and not for a float32 repetition."""
+        exact = any(sample.request.quality == "exact" for sample in batch.members)
+        return None if exact or batch.dtype != self.model.dtype else self._unet
 
     # Retire
 
@@ -278,13 +288,19 @@ class Engine:
         self._jobs.joined(again)
 
     def _retire_images(self) -> list[Event]:
+        """Send what is decoded to the host, and report what has arrived there."""
         events: list[Event] = []
         for waiting in self._decodes.pop_done():
-            job_id = waiting.sample.job_id
+            try:
+                self._leaving.start(waiting, waiting.image)
+            except SynerDiffError as error:
+                events.append(self._fail(waiting.sample.job_id, error.info))
+        for arrived in self._leaving.pop(wait=not (self.active or len(self._decodes))):
+            job_id = arrived.waiting.sample.job_id
             if job_id not in self._jobs:
                 continue
             try:
-                events.append(self._image_ready(waiting))
+                events.append(self._image_ready(arrived))
             except SynerDiffError as error:
                 events.append(self._fail(job_id, error.info))
                 continue
@@ -292,9 +308,12 @@ class Engine:
                 self.cancel(job_id)
         return events
 
-    def _image_ready(self, waiting: Waiting) -> ImageReady:
+    def _image_ready(self, arrived: Arrived) -> ImageReady:
+        waiting, rows = arrived.waiting, arrived.rows
         sample = waiting.sample
-        pixels = pixels_of(self._decodes.image(waiting), as_float=self.config.float_images)
+        if not arrived.finite:
+            image = self._decodes.image_in_float32(waiting)
+            rows = pixel_rows(image, as_float=self.config.float_images).cpu()
         timings = ImageTimings(
             encode=sample.encode_s,
             denoise=sample.denoised_at - sample.admitted_at,
@@ -303,7 +322,7 @@ class Engine:
         )
         chunks = 0 if waiting.decode is None else waiting.decode.chunks
         receipt = sample.receipt(chunks, self._plan.version)
-        return ImageReady(sample.job_id, sample.index, sample.seed, pixels, timings, receipt)
+        return ImageReady(sample.job_id, sample.index, sample.seed, rows.numpy(), timings, receipt)
 
     def _fail(self, job_id: str, error: ErrorInfo) -> JobFailed:
         self.cancel(job_id)

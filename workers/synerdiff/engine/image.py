@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 
-def pixels_of(image: Tensor, *, as_float: bool = False) -> Any:
+def pixel_rows(image: Tensor, *, as_float: bool = False) -> Tensor:
     """Turn ``[3, H, W]`` float32 in [0, 1] into ``[H, W, 3]`` uint8, rounded as diffusers' image processor does.
 
     ``as_float`` keeps float32 instead, to compare images more finely than pixels allow.
@@ -16,4 +14,4 @@ def pixels_of(image: Tensor, *, as_float: bool = False) -> Any:
     rows = image.permute(1, 2, 0)
     if not as_float:
         rows = (rows * 255).round().to(torch.uint8)
-    return rows.contiguous().cpu().numpy()
+    return rows.contiguous()

@@ -128,6 +128,7 @@ def engine_config(spec: EngineSpec, profile: Profile | None) -> EngineConfig:
         keep_bytes=spec.keep_bytes,
         long_prompts=spec.long_prompts,
         prompt_weights=spec.prompt_weights,
+        unet_rows=spec.unet_rows,
         preview_s=spec.preview_s,
     )
     if profile is None:

@@ -31,6 +31,7 @@ class EngineSpec:
     prompt_weights: Literal["off", "compel"] = "off"
     model_hash: str | None = None
     cache_dir: str = ""
+    unet_rows: Literal["any", "padded", "compiled"] = "any"
     preview_s: float = 0.0
     factory: str = "synerdiff.workers.engines:build"
     log_level: str = "INFO"

@@ -56,6 +56,7 @@ def engine_spec(settings: Settings) -> EngineSpec:
         prompt_weights=settings.prompt_weights,
         model_hash=settings.model_hash,
         cache_dir=settings.cache_dir,
+        unet_rows=settings.unet_rows,
         preview_s=settings.preview_s,
         log_level=settings.log_level,
         log_format=settings.log_format,
