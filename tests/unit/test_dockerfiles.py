@@ -79,6 +79,12 @@ def test_requirements_of_extras_are_resolved() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = _module(ROOT / "docker" / "requirements.py").requirements(project, ["worker"])
     names = {re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in found}
-    assert {"celery", "torch", "diffusers", "numpy"} <= names
+    assert {"celery", "torch", "diffusers", "numpy", "packaging"} <= names
     assert "synerdiff" not in names
     assert "fastapi" not in names
+
+
+def test_flower_has_what_celerys_redis_transport_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = _module(ROOT / "docker" / "requirements.py").requirements(project, ["flower"])
+    assert any(line.startswith("packaging") for line in found)

@@ -211,6 +211,20 @@ def test_external_redis_and_s3(objects: dict[str, list[dict[str, Any]]]) -> None
     assert "StatefulSet" not in kinds(external)
 
 
+def test_each_part_may_have_a_redis_user_of_its_own(objects: dict[str, list[dict[str, Any]]]) -> None:
+    keys = {}
+    for where, container in containers(objects["autoscaling-off"]):
+        for item in container.get("env", []):
+            if item["name"] == "SYNERDIFF_REDIS_URL":
+                keys[where.split("/")[1]] = item["valueFrom"]["secretKeyRef"]["key"]
+    assert keys == {
+        "worker": "worker-url",
+        "scheduler": "scheduler-url",
+        "gateway": "gateway-url",
+        "generate": "producer-url",
+    }
+
+
 def test_default_deny_covers_every_pod(objects: dict[str, list[dict[str, Any]]]) -> None:
     for name in ("minimal", "two-pools", "external"):
         policy = one(objects[name], "NetworkPolicy", "synerdiff-default-deny")["spec"]

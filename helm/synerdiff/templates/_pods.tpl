@@ -46,22 +46,23 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{- /* How a part of the fleet reaches Redis: dict "root" $ "part" "worker". */ -}}
 {{- define "synerdiff.redisEnv" -}}
-{{- $external := .Values.externalRedis -}}
-{{- if .Values.valkey.enabled }}
+{{- $external := .root.Values.externalRedis -}}
+{{- if .root.Values.valkey.enabled }}
 - name: REDIS_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ include "synerdiff.valkeySecret" . }}
+      name: {{ include "synerdiff.valkeySecret" .root }}
       key: password
 - name: SYNERDIFF_REDIS_URL
-  value: redis://:$(REDIS_PASSWORD)@{{ include "synerdiff.fullname" . }}-valkey:6379/0
+  value: redis://:$(REDIS_PASSWORD)@{{ include "synerdiff.fullname" .root }}-valkey:6379/0
 {{- else if $external.urlKey }}
 - name: SYNERDIFF_REDIS_URL
   valueFrom:
     secretKeyRef:
       name: {{ $external.secret }}
-      key: {{ $external.urlKey }}
+      key: {{ replace "PART" .part $external.urlKey }}
 {{- else }}
 {{- $query := "" }}
 {{- if $external.tls.enabled }}
@@ -109,15 +110,16 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{- /* What every part is told: dict "root" $ "part" "worker". */ -}}
 {{- define "synerdiff.commonEnv" -}}
 - name: HOME
   value: /tmp
 - name: SYNERDIFF_LOG_LEVEL
-  value: {{ .Values.log.level }}
+  value: {{ .root.Values.log.level }}
 - name: SYNERDIFF_LOG_FORMAT
-  value: {{ .Values.log.format }}
+  value: {{ .root.Values.log.format }}
 {{- include "synerdiff.redisEnv" . }}
-{{- include "synerdiff.env" .Values.env }}
+{{- include "synerdiff.env" .root.Values.env }}
 {{- end -}}
 
 {{- define "synerdiff.redisCaMount" -}}
