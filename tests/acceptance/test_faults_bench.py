@@ -7,19 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 QUICK = ("worker_kill", "hints_tripled", "hints_lost", "malformed", "clients_killed", "broker_kill", "cancel_queued")
 
 
+@pytest.mark.timeout(600)  # a minute where nothing else runs
 def test_a_few_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    options = ["--seed", "7", "--minutes", "3", "--once", "--faults", ",".join(QUICK), "--open-jobs", "6"]
+    options = ["--seed", "7", "--minutes", "6", "--once", "--faults", ",".join(QUICK), "--open-jobs", "6"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.faults", *options, "--dir", str(tmp_path / "run"), "--json", str(out)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=290,
+        timeout=580,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     document = json.loads(out.read_text())
