@@ -28,6 +28,7 @@ from synerdiff.ledger import Ledger
 from synerdiff.protocol.errors import SynerDiffError
 
 END_S = 300.0
+CALM_S = 60.0
 PAUSE_S = (1.0, 5.0)
 
 __all__ = ["FAULTS", "Plan", "injections", "run"]
@@ -85,8 +86,7 @@ def _inject_all(bench: Bench, plan: Plan, progress: Progress, bar: Any) -> list[
         bench.fleet.wait_whole(bench.ledger)
         if time.monotonic() - begun > plan.minutes * 60:
             break
-        # So that one fault's figures are not another's: jobs that a crash sent to quarantine run one at a time.
-        bench.wait(lambda: not bench.ledger.load(bench.fleet.pool).quarantined, 60)
+        _calm(bench, done)
         bench.wait(lambda: len(bench.running()) > 1, 30)
         progress.update(bar, completed=time.monotonic() - begun, description=f"{len(done) + 1}: {fault.row}")
         done.append(_inject(bench, fault))
@@ -97,6 +97,13 @@ def _inject_all(bench: Bench, plan: Plan, progress: Progress, bar: Any) -> list[
             progress.update(bar, completed=time.monotonic() - begun)
             time.sleep(0.2)
     return done
+
+
+def _calm(bench: Bench, done: list[Injected]) -> None:
+    """Wait, up to a minute, until the last fault's jobs have ended: one fault's figures must not be the next one's."""
+    hit = set(done[-1].hit) if done else set()
+    bench.wait(lambda: not hit & set(bench.history.open()), CALM_S)
+    bench.wait(lambda: not bench.ledger.load(bench.fleet.pool).quarantined, CALM_S)
 
 
 def _inject(bench: Bench, fault: Fault) -> Injected:
