@@ -103,6 +103,23 @@ def test_fastapi_service(environment: dict[str, str], worker: FakeWorker) -> Non
             service.terminate()
 
 
+def test_django_service(environment: dict[str, str], worker: FakeWorker) -> None:
+    port = _port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, str(EXAMPLES / "django_service.py"), "runserver", "--noreload", str(port)]
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as service:
+        try:
+            wait_until(lambda: _answers(f"{url}/avatars"), timeout_s=60, what="the service answers")
+            job_id = httpx.post(f"{url}/orders/ann").json()["job"]
+            assert httpx.post(f"{url}/orders/ann").json()["job"] == job_id
+            wait_until(lambda: httpx.get(f"{url}/avatars/{job_id}").json()["state"] == "succeeded", timeout_s=30)
+            assert httpx.get(httpx.get(f"{url}/avatars/{job_id}").json()["url"]).status_code == 200
+        finally:
+            service.terminate()
+
+
 def _answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/nobody").status_code == 404

@@ -166,6 +166,7 @@ def test_records_of_another_version_are_read_and_worked_on(client: Client, worke
     result["receipt"]["shiny"] = result["shiny"] = 1
     ledger.client.hset(key, "result", json.dumps(result))
     ledger.client.xadd(f"synerdiff:events:{job_id}", {"kind": "step", "at": "1", "shiny": "1"})
+    ledger.client.xadd(f"synerdiff:events:{job_id}", {"kind": "sparkled", "at": "1"})
     assert client.get(job_id).images == view.images
-    assert [event.kind for event in ledger.events(job_id)][-1] == "step"
+    assert [event.kind for event in ledger.events(job_id)][-2:] == ["step", "other"]
     assert MODEL in [entry.name for entry in client.models()]

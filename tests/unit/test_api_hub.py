@@ -176,6 +176,30 @@ def test_a_job_that_ended_without_an_event_ends_its_stream(
     assert asyncio.run(_kinds(hub, "a")) == []
 
 
+def test_the_last_event_is_told_though_the_reader_is_late(
+    hub: EventHub, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synerdiff.api.hub.RECHECK_S", 0.01)
+    monkeypatch.setattr(hub, "_read_many", lambda *_: [])
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for event in hub.follow("a"):
+            seen.append(event.kind)  # noqa: PERF401 - looked at while it grows
+
+    async def run() -> None:
+        streams.add("a", "queued")
+        task = asyncio.create_task(follow())
+        while not seen:
+            await asyncio.sleep(0)
+        streams.add("a", "step", 1)
+        streams.add("a", "succeeded")
+        await task
+
+    asyncio.run(run())
+    assert seen == ["queued", "step", "succeeded"]
+
+
 def _later(answer: bool) -> object:
     answers = iter([False, False])
     return lambda _: next(answers, answer)

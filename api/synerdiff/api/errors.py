@@ -9,7 +9,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -31,8 +32,21 @@ class ErrorBody(BaseModel):
     errors: list[FieldError] = []
 
 
+_STEPS = "steps must be at least 1; got 0"
+_EXAMPLE: JsonDict = {
+    "code": "invalid_job",
+    "message": _STEPS,
+    "field": "steps",
+    "retryable": False,
+    "docs": "/docs/errors#invalid_job",
+    "errors": [{"field": "steps", "message": _STEPS}],
+}
+
+
 class ErrorReply(BaseModel):
     """What every answer of status 400 or above holds."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"error": _EXAMPLE}})
 
     error: ErrorBody
 

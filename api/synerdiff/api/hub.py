@@ -82,6 +82,10 @@ class EventHub:
                 event_or_none = await self._next(follower)
                 if event_or_none is None:
                     ended = await asyncio.to_thread(self._ended, job_id)
+                    # The record may have ended a moment ago, with its last event still on the way here.
+                    for event in await asyncio.to_thread(self._read_one, job_id, after) if ended else ():
+                        after = event.id
+                        yield event
                 elif event_or_none.kind == "preview":
                     yield event_or_none
                 elif _order(event_or_none.id) > _order(after):

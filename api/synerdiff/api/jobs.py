@@ -6,7 +6,8 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -32,8 +33,19 @@ Body = Annotated[dict[str, Any], Depends(json_object)]
 Here = Annotated[Gateway, Depends(gateway_of)]
 
 
+_ACCEPTED: JsonDict = {
+    "id": "01JDM1TWXTV0P6Y6M0ZJ4JZ0QK",
+    "state": "queued",
+    "created": True,
+    "url": "/v1/jobs/01JDM1TWXTV0P6Y6M0ZJ4JZ0QK",
+    "events_url": "/v1/jobs/01JDM1TWXTV0P6Y6M0ZJ4JZ0QK/events",
+}
+
+
 class Accepted(BaseModel):
     """A job that is stored. ``created`` is false when the idempotency key or id had stored it before."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _ACCEPTED})
 
     id: str
     state: JobState

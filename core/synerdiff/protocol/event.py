@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 EventKind = Literal[
-    "queued", "started", "step", "preview", "image", "requeued", "succeeded", "failed", "cancelled", "expired", "dead"
+    "queued",
+    "started",
+    "step",
+    "preview",
+    "image",
+    "requeued",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+    "dead",
+    "other",
 ]
+KINDS: frozenset[str] = frozenset(get_args(EventKind))
 FINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "dead"})
 
 
@@ -17,6 +29,7 @@ class JobEvent(BaseModel):
 
     ``step`` of ``steps`` counts denoising steps of the slowest image; ``image`` is the index of an image
     that is stored. A ``preview`` has a small ``data:`` URL in ``data`` for each unfinished image, by its index.
+    ``other`` is a kind that only a newer version knows.
     """
 
     model_config = ConfigDict(extra="ignore")
