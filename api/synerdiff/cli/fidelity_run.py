@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -67,7 +68,9 @@ def load(model: str | None, device: str, threads: int) -> tuple[LoadedModel, Pat
     """The model and its directory."""
     directory = shipped_path() if model is None else Path(model).expanduser()
     with err.status("loading the model"):
-        return load_model(directory, name=directory.name, device=device, threads=threads), directory
+        loaded = load_model(directory, name=directory.name, device=device, threads=threads)
+    loaded.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, equal up to rounding
+    return loaded, directory
 
 
 def calibrate(model: LoadedModel, directory: Path) -> Path:

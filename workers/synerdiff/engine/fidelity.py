@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine import metrics
-from synerdiff.engine.calibration import Calibration
-from synerdiff.engine.fidelity_criteria import adaptive, baselines, full_guidance, no_guidance, scaled
+from synerdiff.engine.calibration import Boldness, Calibration
+from synerdiff.engine.fidelity_criteria import adaptive, baselines, full_guidance, no_guidance
 from synerdiff.engine.fidelity_linear import LinearAg
 from synerdiff.engine.fidelity_run import Criterion, Outcome, Scenario, Studio
 
 CLASSES = ("exact", "balanced", "fast")
 FLOORS = {"balanced": (0.98, 0.93), "fast": (0.95, 0.85)}
 _OTHER_SEED = 500_000
-_BOLDNESS = (0.25, 0.5, 0.75, 1.25, 1.6, 2.0)
+_BOLDNESS = (0.125, 0.35, 0.7, 1.0, 1.6, 2.5, 4.0)
 _LINEAR = (0.5, 0.75, 1.0)
 
 
@@ -52,6 +52,11 @@ class Figures:
     def mean(self, name: str) -> float:
         """Mean of a measure over the images."""
         return float(torch.cat(self.parts[name]).mean())
+
+    def by_scale(self, name: str, count: int) -> list[Tensor]:
+        """A measure's values at each of ``count`` guidance scales that the prompts of one scenario took in turn."""
+        values = torch.cat(self.parts[name])
+        return [values[index::count] for index in range(count)]
 
     def worst(self, name: str) -> float:
         """The worst image: lowest PSNR or SSIM, highest perceptual distance."""
@@ -148,13 +153,18 @@ class Study:
         return points
 
     def _boldness(self, calibration: Calibration) -> list[Criterion]:
-        limits = calibration.limits("balanced")
+        limits = calibration.classes.get("balanced")
         if limits is None:
             return []
-        variants = {f"balanced x {factor:g}": scaled(limits, factor) for factor in _BOLDNESS}
+        grid = {"fast": calibration.boldness.get("balanced", Boldness())}
         return [
-            adaptive(replace(calibration, classes={"fast": limits}), self.prediction, "fast", setting)
-            for setting, limits in variants.items()
+            adaptive(
+                replace(calibration, classes={"fast": limits.scaled(factor)}, boldness=grid),
+                self.prediction,
+                "fast",
+                f"balanced x {factor:g}",
+            )
+            for factor in _BOLDNESS
         ]
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from synerdiff.engine.calibration import Calibration, Limits
+from synerdiff.engine.calibration import Calibration
 from synerdiff.engine.fidelity_run import Criterion
 from synerdiff.engine.guidance import Guidance, GuidanceState
 
@@ -43,12 +43,6 @@ def adaptive(calibration: Calibration, prediction: str, quality: str, setting: s
     """A class of a calibration, with the allowance always given."""
     guidance = Guidance(calibration, prediction)
     return Criterion(name, setting, guidance, lambda state: guidance.skips(state, allowed=True), quality)
-
-
-def scaled(limits: Limits, factor: float) -> Limits:
-    """Limits that are bolder (``factor`` > 1) or more careful in error, staleness and gain at once."""
-    stale, gain = limits.stale * factor**0.25, limits.gain * factor**0.125
-    return replace(limits, tolerance=limits.tolerance * factor, stale=stale, gain=gain)
 
 
 def baselines(calibration: Calibration, prediction: str) -> list[Criterion]:

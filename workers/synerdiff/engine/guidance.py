@@ -20,7 +20,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from synerdiff.engine.calibration import Calibration
+from synerdiff.engine.calibration import Calibration, Limits
 from synerdiff.engine.samplers import V_PREDICTION
 from synerdiff.engine.schedule import Row, Table
 from synerdiff.engine.skip import Path, extrapolation_share, must_run, path_of, predicted_error
@@ -42,6 +42,7 @@ class GuidanceState:
     quality: str
     sampler: str
     path: Path
+    limits: Limits | None = None
     replay: frozenset[int] | None = None
     step: int = 0
     skipped: list[int] = field(default_factory=list)
@@ -79,11 +80,13 @@ class Guidance:
     ) -> GuidanceState:
         """The state of a new sample; ``replay`` lists the steps that skip, and all others run."""
         steps = None if replay is None else frozenset(replay)
-        return GuidanceState(guidance_scale, quality, table.sampler, _path(_signal(table)), steps)
+        path = _path(_signal(table))
+        limits = self.calibration.limits(quality, path.steps, guidance_scale)
+        return GuidanceState(guidance_scale, quality, table.sampler, path, limits, steps)
 
     def eligible(self, state: GuidanceState) -> bool:
         """Whether the sample may skip the unconditional pass at its next step, were it allowed to."""
-        limits = self.calibration.limits(state.quality)
+        limits = state.limits
         if limits is None or state.last_step < 0:
             return False
         strictness = self.calibration.samplers.get(state.sampler, 1.0)
