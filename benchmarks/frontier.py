@@ -1,4 +1,4 @@
-"""Skip-CFG over numbers of steps, and a sheet to look at: what docs/skip-cfg.md shows beside the frontier.
+"""Skip-CFG over numbers of steps, and a sheet to look at: what docs/algorithm.md shows beside the frontier.
 
     python -m benchmarks.frontier --steps 4,8,12,16,20,25,30,40,50 --json steps.json --sheet sheet.png
 

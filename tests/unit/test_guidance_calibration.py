@@ -9,6 +9,7 @@ import pytest
 
 from synerdiff.engine.calibration import (
     FILE_NAME,
+    Boldness,
     Calibration,
     Limits,
     decode,
@@ -21,7 +22,10 @@ from synerdiff.protocol.errors import ModelError
 
 LIMITS = Limits(tolerance=0.2, longest=4, stale=1.0, gain=2.0)
 CALIBRATION = Calibration(
-    classes={"balanced": LIMITS, "fast": LIMITS}, extrapolation=((3.0, 0.5), (5.0, 0.1)), model_hash="abc"
+    classes={"balanced": LIMITS, "fast": LIMITS},
+    boldness={"fast": Boldness((8, 32), (3.0, 5.0), ((4.0, 1.0), (1.0, 0.25)))},
+    extrapolation=((3.0, 0.5), (5.0, 0.1)),
+    model_hash="abc",
 )
 
 
@@ -37,6 +41,10 @@ def test_it_round_trips() -> None:
         ({"classes": {"exact": {"tolerance": 1.0, "longest": 1}}}, "exact"),
         ({"classes": {"fast": {"tolerance": -1.0, "longest": 1}}}, "fast"),
         ({"extrapolation": []}, "extrapolation"),
+        ({"boldness": {"fast": {"steps": [8, 4], "guidance": [5], "factors": [[1], [1]]}}}, "boldness.steps"),
+        ({"boldness": {"fast": {"steps": [8], "guidance": [5], "factors": [[1, 2]]}}}, "boldness.factors"),
+        ({"boldness": {"fast": {"steps": [8], "guidance": [5], "factors": [[-1]]}}}, "boldness.factors"),
+        ({"boldness": {"fast": {"steps": [8]}}}, "factors"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -56,6 +64,20 @@ def test_another_models_file_is_not_used(tmp_path: Path) -> None:
 def test_extrapolation_is_interpolated_between_scales() -> None:
     assert [extrapolation_share(CALIBRATION, scale) for scale in (1.0, 3.0, 9.0)] == [0.5, 0.5, 0.1]
     assert extrapolation_share(CALIBRATION, 4.0) == pytest.approx(0.3)
+
+
+def test_limits_scale_by_steps_and_guidance_and_get_careful_past_the_grid() -> None:
+    def tolerance(steps: int, scale: float, quality: str = "fast") -> float:
+        limits = CALIBRATION.limits(quality, steps, scale)
+        assert limits is not None
+        return limits.tolerance / LIMITS.tolerance
+
+    assert [tolerance(8, 3.0), tolerance(32, 3.0), tolerance(32, 5.0)] == pytest.approx([4.0, 1.0, 0.25])
+    assert tolerance(16, 4.0) == pytest.approx(1.0)
+    assert tolerance(4, 1.5) == tolerance(8, 3.0)
+    assert tolerance(32, 10.0) == pytest.approx(0.25 / 4)
+    assert tolerance(16, 4.0, "balanced") == 1.0
+    assert CALIBRATION.limits("exact", 25, 5.0) is None
 
 
 def test_the_predicted_error_grows_with_what_makes_a_skip_worse() -> None:

@@ -25,6 +25,7 @@ from synerdiff.policy.simulator import (
     summary,
 )
 from synerdiff.policy.simulator.capacity import gpus_needed
+from synerdiff.policy.width import Width
 
 SDXL = shipped_profile("h100-sdxl-1024")
 LCM = shipped_profile("h100-sdxl-lcm-1024")
@@ -174,3 +175,14 @@ def test_other_wrong_input_is_refused_by_field() -> None:
         simulate("continuous", [SimJob(0.0, width=512, height=512)], Scenario(CPU), PLANNER)
     with pytest.raises(PolicyError, match="rate"):
         poisson(0.0, 1, Mix())
+
+
+def test_samples_that_skip_leave_room_in_the_call() -> None:
+    width = Width()
+    assert width.samples(8) == 8
+    for _ in range(100):
+        width.ran(rows=10, full=16)
+    assert width.samples(8) == 13
+    for _ in range(100):
+        width.ran(rows=16, full=16)
+    assert width.samples(8) == 8

@@ -78,7 +78,7 @@ def run_engine(policy: str, engine: Engine, trace: Sequence[Arrival], quality: s
     """Run a trace through an engine; ``quality`` replaces the trace's own, ``scheduler`` writes plans each second."""
     session = _Session(policy, engine, trace, quality)
     cpu = time.process_time()
-    with CallCounter(engine.model.unet, session.run.calls):
+    with CallCounter(engine.model.unet_in(engine.model.dtype), session.run.calls):
         while not session.over:
             session.admit()
             now = session.arrivals.now()

@@ -113,7 +113,7 @@ class Calibration:
 def default_calibration() -> Calibration:
     """For a model that nobody calibrated: every other step at most, from the third on, in jobs of 12 steps or more.
 
-    Reuse on every other step was safe on every model measured so far (docs/skip-cfg.md), at a guidance scale
+    Reuse on every other step was safe on every model measured so far (docs/algorithm.md), at a guidance scale
     of 7.5 as well, so no error estimate is asked for: the tolerance is infinite.
     """
     every_other = Limits(tolerance=float("inf"), longest=1, warm_up=3, min_steps=12)

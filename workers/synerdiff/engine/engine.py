@@ -32,6 +32,7 @@ from synerdiff.engine.preview import Previews
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Parted, Request, SlotReport
 from synerdiff.policy import Action, PlanView, Profile, default_plan
+from synerdiff.policy.width import Width
 from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
 
@@ -83,6 +84,7 @@ class Engine:
         self._guidance = Guidance(model.calibration, model.tables.prediction)
         self._executor: Executor = make_executor(self.config.executor, model.device)
         self._limits = RowLimits()
+        self._width = Width()
         self._jobs = Jobs()
         self._groups = Groups()
         self._decodes = DecodeQueue(model, clock)
@@ -178,7 +180,7 @@ class Engine:
     def _admit(self) -> list[Event]:
         if self._decodes.bytes >= self.config.decode_queue_bytes:
             return []
-        admitted = self._admission.fill(self._plan.batch_cap)
+        admitted = self._admission.fill(self._width.samples(self._plan.batch_cap))
         for sample in admitted.samples:
             self._jobs.joined(sample)
         denoised = [event for sample in admitted.samples if sample.done for event in self._denoised(sample)]
@@ -240,6 +242,7 @@ class Engine:
         self._groups.took_turn(group)
         batch = group.batch(self.model)
         inputs = batch.inputs(skipping)
+        self._width.ran(inputs.rows.count, group.rows)
         prediction = call_unet(self.model, batch, inputs, self._limits, group.shape, unet=self._unet_for(batch))
         guided = guide(self._guidance, batch, inputs, prediction)
         self._previews.take(batch, guided)

@@ -3,7 +3,7 @@
 With guidance a step costs two UNet rows: the prediction with the prompt (``cond``) and the one without
 (``uncond``). What guidance adds is their difference, and that changes slowly: a skipped step predicts it from
 the last two steps that ran both passes. Differences are kept as differences of *noise* predictions, which
-hold longer than those of v- or x_0-predictions (docs/skip-cfg.md has the measurements).
+hold longer than those of v- or x_0-predictions (docs/algorithm.md has the measurements).
 
 A sample's life: ``begin``; then at each step ``skips`` (before the UNet call, host floats only) and
 ``combine`` (after it, for the whole batch). Adaptive Guidance (Castillo et al., arXiv 2312.12487) drops the

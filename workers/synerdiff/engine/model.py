@@ -14,6 +14,7 @@ from torch import nn
 from synerdiff.engine.calibration import Calibration, default_calibration, load_calibration
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
+from synerdiff.engine.packing import packable, packed
 from synerdiff.engine.schedule import Tables
 from synerdiff.protocol import ModelEntry
 from synerdiff.protocol.errors import ModelError
@@ -50,11 +51,17 @@ class LoadedModel:
     guidance_width: int | None = None
     zero_empty_negative: bool = False
     _float32_unet: nn.Module | None = field(default=None, init=False, repr=False)
+    _packed_unet: nn.Module | None = field(default=None, init=False, repr=False)
+
+    def laid_out(self) -> None:
+        """Take note of the UNet's memory format: in channels-last on the CPU the engine's calls run it packed."""
+        self._packed_unet = packed(self.unet) if packable(self.unet) else None
 
     def unet_in(self, dtype: torch.dtype) -> nn.Module:
-        """The UNet in ``dtype``: its own, or a float32 copy that is made when first needed and kept."""
+        """The UNet to call in ``dtype``: its own, packed where that was found to pay (see :meth:`laid_out`), or a
+        float32 copy that is made when first needed and kept."""
         if dtype == self.dtype:
-            return self.unet
+            return self.unet if self._packed_unet is None else self._packed_unet
         if self._float32_unet is None:
             self._float32_unet = copy.deepcopy(self.unet).to(dtype)
         return self._float32_unet

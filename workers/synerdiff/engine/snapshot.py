@@ -27,7 +27,7 @@ from synerdiff.engine.types import Request
 FORMAT = 1
 _STATE = "state"
 # What the request and the sampler's table say of a sample's guidance; the rest is its state.
-_GIVEN = frozenset({"scale", "quality", "sampler", "path", "replay"})
+_GIVEN = frozenset({"scale", "quality", "sampler", "path", "limits", "replay"})
 _GUIDANCE = tuple(item.name for item in fields(GuidanceState) if item.name not in _GIVEN)
 
 

@@ -15,6 +15,7 @@ from synerdiff.policy.simulator.figures import Outcome
 from synerdiff.policy.simulator.jobs import SimJob
 from synerdiff.policy.simulator.timing import SlotTimes
 from synerdiff.policy.steering import Load
+from synerdiff.policy.width import Width
 
 TICK_S = 1.0
 
@@ -41,6 +42,7 @@ class Device:
     head_done: int = 0
     jobs: int = 0
     starting_s: float = 0.0
+    width: Width = field(default_factory=Width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class ContinuousRun:
         self._admit(device)
         if not device.samples and not device.decoding:
             return self.jobs[self._arrived].at if self._arrived < len(self.jobs) else float("inf")
-        batch = device.samples[: self.view.batch_cap]
+        batch = device.samples[: device.width.samples(self.view.batch_cap)]
         scale = self.times.per_decode // self.view.table.chunks_per_decode
         waiting = len(device.decoding) * self.times.per_decode - device.head_done
         rows = self._rows(batch, device)
@@ -126,12 +128,13 @@ class ContinuousRun:
         self._account(device, length, rows, action.granularity, chunks)
         end = now + length
         if rows:
+            device.width.ran(rows, sum(sample.rows for sample in batch))
             self._step(device, batch, end)
         self._decode(device, chunks, end)
         return end
 
     def _admit(self, device: Device) -> None:
-        cap = self.view.batch_cap
+        cap = device.width.samples(self.view.batch_cap)
         while self._waiting:
             job = self.jobs[self._waiting[0][1]]
             if device.samples and len(device.samples) + job.n > cap:

@@ -45,6 +45,7 @@ def apply_setup(model: LoadedModel, setup: Setup) -> None:
         for parameter in module.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=layout)
+    model.laid_out()
     if setup.threads:
         torch.set_num_threads(setup.threads)
 

@@ -45,16 +45,14 @@ class Workload:
 
     def unet_call(self, rows: int) -> Callable[[], Tensor]:
         """One UNet call over ``rows`` rows."""
-        model = self.model
+        model, unet = self.model, self.model.unet_in(self.model.dtype)
         latents = self._latents.expand(rows, -1, -1, -1).to(model.dtype).contiguous()
         timesteps = torch.full((rows,), 500.0, device=model.device)
         context = self._text.context.expand(rows, -1, -1).to(model.dtype).contiguous()
         options = self._options(rows)
 
         def call() -> Tensor:
-            output: Tensor = model.unet(
-                latents, timesteps, encoder_hidden_states=context, return_dict=False, **options
-            )[0]
+            output: Tensor = unet(latents, timesteps, encoder_hidden_states=context, return_dict=False, **options)[0]
             return output
 
         return call
