@@ -19,19 +19,31 @@ class Proxies:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._opened: list[Proxy] = []
         self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
 
     def open(self, target_port: int, listen_port: int = 0) -> Proxy:
         """A proxy before a port of this machine."""
         proxy = Proxy(target_port, self.loop)
+        self._opened.append(proxy)
         asyncio.run_coroutine_threadsafe(proxy.listen(listen_port), self.loop).result(10)
         return proxy
 
     def close(self) -> None:
         """End all of them."""
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+        self.loop.close()
+
+    async def _close(self) -> None:
+        for proxy in self._opened:
+            proxy.shut()
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in connections:
+            each.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 class Proxy:
@@ -50,6 +62,7 @@ class Proxy:
         self._mode: Mode = "pass"
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
 
     def set(self, mode: Mode) -> None:
         """Change what it does, for connections that are open too; those that lost bytes are closed."""
@@ -57,8 +70,15 @@ class Proxy:
 
     async def listen(self, port: int) -> None:
         """Open the port."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def shut(self) -> None:
+        """Close the port and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
 
     async def _set(self, mode: Mode) -> None:
         broken = mode in ("refuse", "error_500") or self._mode in ("hole", "no_replies")

@@ -12,7 +12,7 @@ from synerdiff.engine.snapshot import encode
 from synerdiff.engine.types import Snapshot
 from synerdiff.policy import keep_interval
 
-WHOLE_COST = 3.0  # the pipe, the worker and Redis on top of making it (benchmarks/keeping.py measures both)
+WHOLE_COST = 5.0  # with the pipe, the worker and Redis: 2.4 to 5 times making it (benchmarks/keeping.py)
 FIRST_GUESS_S = 0.001
 _FORGET = 0.9
 
