@@ -8,6 +8,7 @@ from synerdiff.settings import Settings
 
 # Opens Flower's API, which can stop workers, to whoever reaches the port.
 UNSAFE = "FLOWER_UNAUTHENTICATED_API"
+COLUMNS = "name,uuid,state,result,runtime,worker"
 
 
 def run_flower(settings: Settings) -> int:
@@ -25,6 +26,7 @@ def run_flower(settings: Settings) -> int:
 
 def flower_arguments(settings: Settings) -> list[str]:
     arguments = ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
+    arguments.append(f"--tasks-columns={COLUMNS}")
     if settings.flower_basic_auth is not None:
         arguments.append(f"--basic-auth={settings.flower_basic_auth.get_secret_value()}")
     return arguments

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, Task, signals
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from synerdiff.dispatch import GENERATE, Hints, celery_app, queue, queue_name
 from synerdiff.protocol import pool_of
@@ -16,13 +14,11 @@ from synerdiff.telemetry import configure_logging, get_logger
 from synerdiff.workers.broker import VETTED
 from synerdiff.workers.identity import incarnation
 from synerdiff.workers.messages import EngineSpec
-from synerdiff.workers.runner import Outcome
 from synerdiff.workers.step import Consuming, EngineStep, Host
+from synerdiff.workers.taskevents import conclude, tell_progress
 from synerdiff.workers.worker import engine_spec
 
 log = get_logger(__name__)
-
-_UNREACHABLE = (OperationalError, RedisError, OSError)
 
 
 def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
@@ -95,24 +91,4 @@ def _register_task(app: Celery, host: Host) -> None:
     @app.task(name=GENERATE, bind=True, ignore_result=True, acks_late=False, throws=(JobFailed,))  # type: ignore[untyped-decorator]
     def generate(self: Task, job_id: str) -> dict[str, Any]:
         """Follow a hint: claim the job it names and see it through."""
-        outcome = host.follow(job_id, lambda step, steps: _send_progress(self, step, steps))
-        if outcome.error is not None:
-            raise JobFailed(f"{outcome.error.code}: {outcome.error.message}")
-        return _for_flower(outcome)
-
-
-def _send_progress(task: Task, step: int, steps: int) -> None:
-    """Tell Flower; progress that it misses is not worth a retry."""
-    try:
-        task.send_event("task-progress", retry=False, step=step, steps=steps)
-    except _UNREACHABLE as error:
-        log.debug("progress not sent", reason=type(error).__name__)
-
-
-def _for_flower(outcome: Outcome) -> dict[str, Any]:
-    shown: dict[str, Any] = {"state": outcome.state}
-    if outcome.reason:
-        shown["reason"] = outcome.reason
-    if outcome.images:
-        shown["images"] = outcome.images
-    return shown
+        return conclude(self, host.follow(job_id, lambda step, steps: tell_progress(self, step, steps)))

@@ -101,7 +101,8 @@ async function list() {
   for (const view of newest.data.filter(({ id, finished_at }) => finished_at && own.delete(id))) {
     find("news").textContent = `${view.job.prompt}: ${view.state}`;
   }
-  for (const view of [...running.data].sort((a, b) => own.has(b.id) - own.has(a.id))) follow(view.id);
+  const worth = ({ id, step }) => 2 * own.has(id) + (step > 0);
+  for (const view of [...running.data].sort((a, b) => worth(b) - worth(a))) follow(view.id);
 }
 
 function choosePool(pools) {

@@ -1,0 +1,155 @@
+"""Flower as operators see it: its pages, in a browser too, and its API, over real workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from synerdiff.cli.embedded import EmbeddedRedis, EmbeddedS3
+from synerdiff.cli.ports import free_ports
+from synerdiff.protocol import JobState
+from tests.browser import chromium
+from tests.support import wait_until
+from tests.worker_stack import WorkerStack
+
+USER, PASSWORD = "ops", "test-password"
+LONG = 1_000_000
+PROMPT = "xylophone in a zeppelin"
+
+
+class Flower:
+    """A Flower process, and a client with its password."""
+
+    def __init__(self, redis_url: str, log: Path) -> None:
+        [port] = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        environment = {
+            **os.environ,
+            "SYNERDIFF_REDIS_URL": redis_url,
+            "SYNERDIFF_FLOWER_PORT": str(port),
+            "SYNERDIFF_FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}",
+        }
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "synerdiff.cli", "flower"]
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        self.http = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30)
+
+    def start(self) -> None:
+        wait_until(self.answers, 90, what="Flower")
+
+    def stop(self) -> None:
+        self.http.close()
+        self.process.terminate()
+        self.process.wait(30)
+
+    def answers(self) -> bool:
+        try:
+            return self.http.get("/healthcheck").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def task(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.http.get("/api/tasks").json()
+        return dict(found.get(job_id, {}))
+
+    def until(self, job_id: str, state: str) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            found = self.task(job_id)
+            return found if found.get("state") == state else None
+
+        return wait_until(there, 60, what=f"{state} in Flower") or {}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, s3_server: EmbeddedS3) -> Iterator[WorkerStack]:
+    redis = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    redis.start()
+    with WorkerStack(
+        redis.url, s3_server.make_bucket("flower"), tmp_path_factory.mktemp("logs"), model="fake"
+    ) as stack:
+        yield stack
+    redis.stop()
+
+
+@pytest.fixture(scope="module")
+def flower(stack: WorkerStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
+    stack.start(worker_name="gpu")
+    found = Flower(stack.app.conf.broker_url, tmp_path_factory.mktemp("flower") / "log")
+    try:
+        found.start()
+        wait_until(lambda: found.http.get("/api/workers?refresh=1").json(), 60, what="the worker in Flower")
+        yield found
+    finally:
+        found.stop()
+
+
+def test_a_finished_job_has_name_id_runtime_and_result_and_nothing_private(stack: WorkerStack, flower: Flower) -> None:
+    [job_id] = stack.submit(PROMPT, n=2, steps=50)
+    shown = flower.until(job_id, "SUCCESS")
+    assert (shown["name"], shown["args"], shown["kwargs"]) == ("synerdiff.generate", f"['{job_id}']", "{}")
+    assert shown["runtime"] > 0
+    assert "'images': 2" in shown["result"]
+    assert shown["worker"].startswith("celery@gpu")
+    pages = ("/", "/workers", "/tasks", f"/task/{job_id}", f"/worker/{shown['worker']}", "/broker", "/api/tasks")
+    for path in pages:
+        reply = flower.http.get(path)
+        assert reply.status_code == 200, path
+        assert "xylophone" not in reply.text
+    assert job_id in flower.http.get(f"/task/{job_id}").text
+
+
+def test_a_running_job_shows_its_step_whatever_other_hints_come(stack: WorkerStack, flower: Flower) -> None:
+    [job_id] = stack.submit("cat", steps=LONG)
+    stack.running(job_id)
+    shown = flower.until(job_id, "PROGRESS")
+    assert shown["result"].startswith("step ")
+    assert shown["result"].endswith(f" of {LONG}")
+    stack.send([job_id, job_id])
+    [done] = stack.submit("dog")
+    flower.until(done, "SUCCESS")  # sent after the doubled hints, so these are over
+    assert flower.task(job_id)["state"] == "PROGRESS"
+    stack.ledger.cancel(job_id)
+    flower.until(job_id, "REVOKED")
+
+
+def test_a_failed_job_says_why(stack: WorkerStack, flower: Flower) -> None:
+    [job_id] = stack.submit("fails")
+    shown = flower.until(job_id, "FAILURE")
+    assert "non_finite_image: the image has NaN values" in shown["exception"]
+    assert stack.view(job_id).state is JobState.FAILED
+
+
+def test_a_job_that_is_handed_back_is_to_run_again(stack: WorkerStack, flower: Flower) -> None:
+    [job_id] = stack.submit("segfault")
+    [view] = stack.ended([job_id], timeout_s=120)
+    assert view.state is JobState.DEAD
+    assert flower.until(job_id, "RETRY")["exception"].startswith("the engine process")
+
+
+def test_everything_but_health_and_metrics_wants_the_password(flower: Flower) -> None:
+    for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/api/queues/length"):
+        assert httpx.get(flower.url + path).status_code == 401, path
+        assert httpx.get(flower.url + path, auth=(USER, "wrong")).status_code == 401, path
+    assert httpx.get(f"{flower.url}/healthcheck").status_code == 200
+    assert httpx.get(f"{flower.url}/metrics").status_code == 200
+
+
+def test_the_task_list_in_a_browser(stack: WorkerStack, flower: Flower) -> None:
+    [job_id] = stack.submit("a list entry")
+    flower.until(job_id, "SUCCESS")
+    with chromium() as browser:
+        page = browser.new_page(http_credentials={"username": USER, "password": PASSWORD})
+        page.set_default_timeout(60_000)
+        page.goto(f"{flower.url}/tasks")
+        row = page.locator("tr", has_text=job_id)
+        expect(row).to_contain_text("synerdiff.generate", timeout=60_000)
+        expect(row).to_contain_text("SUCCESS")
+        expect(page.locator("th")).to_contain_text(["Name", "UUID", "State", "Result", "Runtime", "Worker"])
