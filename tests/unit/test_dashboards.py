@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import promql_parser
 import pytest
@@ -16,9 +16,10 @@ from prometheus_client.metrics_core import Metric
 
 from synerdiff.api.metrics import Metrics
 from synerdiff.engine.types import SlotReport
-from synerdiff.ledger import Ledger, Reaped, WorkerReport
+from synerdiff.ledger import Ledger, PoolLoad, Reaped, WorkerReport
 from synerdiff.protocol import Timings
 from synerdiff.scheduler.metrics import SchedulerMetrics
+from synerdiff.telemetry.pools import Pools
 from synerdiff.workers.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +28,8 @@ ADDED = frozenset({"instance", "job", "le"})  # by Prometheus, and by histograms
 PLAN = {"batch_cap": "4", "skip_above": "2", "version": "1", "theta": "auto"}
 
 
-def exported() -> dict[str, set[str]]:
-    """Every sample that the three services export once each has done something, with its labels."""
+def registries() -> dict[str, CollectorRegistry]:
+    """What the three services export once each has done something."""
     worker, gateway = WorkerMetrics(), Metrics()
     worker.take(SlotReport(0.1, 0.1, 2, 1, 1, 0, 0.1, 0.1))
     worker.plan(WorkerReport(name="w", pool="m", capacity=1))
@@ -38,31 +39,54 @@ def exported() -> dict[str, set[str]]:
     gateway.requests.labels("GET", "/", "200").inc()
     gateway.latency.labels("GET", "/").observe(0.1)
     gateway.submitted.labels("true").inc()
+    gateway.registry.register(Pools(queue()))  # as its answer joins them
+    return {"worker": worker.registry, "scheduler": scheduler_registry(), "gateway": gateway.registry}
+
+
+def exported() -> dict[str, set[str]]:
+    """Every exported sample, with its labels."""
     found: dict[str, set[str]] = {}
-    for registry in (worker.registry, gateway.registry, scheduler_registry()):
+    for registry in registries().values():
         for sample in samples(registry):
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 
-def scheduler_registry() -> CollectorRegistry:
-    class Queue:
-        """One pool, as the ledger tells it."""
+def documented() -> str:
+    """The table of metrics as docs/telemetry.md has it."""
+    rows: dict[str, tuple[str, str, str, list[str]]] = {}
+    for service, registry in registries().items():
+        families: Iterable[Metric] = registry.collect()
+        for family in families:
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+            row = rows.setdefault(name, (family.type, ", ".join(labels), family.documentation, []))
+            row[3].append(service)
+    head = "| Metric | Kind | Labels | From | Meaning |\n|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| `{name}` | {kind} | {labels} | {', '.join(services)} | {meaning} |\n"
+        for name, (kind, labels, meaning, services) in sorted(rows.items())
+    )
 
+
+def queue() -> Ledger:
+    """A ledger with one empty pool."""
+
+    class Queue:
         def pools(self) -> list[str]:
             return ["m"]
 
-        def load(self, pool: str) -> Any:
-            from synerdiff.ledger import PoolLoad
-
+        def load(self, pool: str) -> PoolLoad:
             return PoolLoad(pool=pool)
 
         def dead_letter_count(self) -> int:
             return 0
 
-    queue: Any = Queue()
-    ledger: Ledger = queue
-    metrics = SchedulerMetrics(ledger, 1.0)
+    return cast(Ledger, Queue())
+
+
+def scheduler_registry() -> CollectorRegistry:
+    metrics = SchedulerMetrics(queue(), 1.0)
     metrics.reconciled("m", Reaped(), 0)
     metrics.planned("m", "p", PLAN)
     return metrics.registry
@@ -119,6 +143,10 @@ def test_every_exported_metric_is_on_the_dashboard() -> None:
         "synerdiff_scheduler_failed_ticks_total",
         "synerdiff_vae_chunks_total",
     }
+
+
+def test_the_page_on_telemetry_lists_every_metric() -> None:
+    assert documented() in (ROOT / "docs/telemetry.md").read_text(), documented()
 
 
 def test_panels_do_not_overlap_and_have_ids_of_their_own() -> None:

@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.gateway = gateway
-    app.add_middleware(Measured, metrics=gateway.metrics)
+    app.add_middleware(Measured, metrics=gateway.metrics, tracing=gateway.backend.tracing)
     errors.install(app)
     for router in (jobs.router, listing.router, images.router, watch.router):
         app.include_router(router)

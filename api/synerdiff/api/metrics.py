@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from synerdiff.ledger import Ledger
 from synerdiff.telemetry.exposition import registry_of
 from synerdiff.telemetry.pools import Pools
+from synerdiff.telemetry.tracing import Off
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,11 +47,17 @@ class Metrics:
 
 
 class Measured:
-    """ASGI middleware: counts requests by route (the template, never the path: ids would be labels without end)."""
+    """ASGI middleware: counts requests by route (the template, never the path: ids would be labels without end).
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], metrics: Metrics) -> None:
+    With tracing on, a submission's span continues the trace that its ``traceparent`` header names.
+    """
+
+    def __init__(
+        self, app: Callable[[Scope, Receive, Send], Awaitable[None]], metrics: Metrics, tracing: Off | None = None
+    ) -> None:
         self.app = app
         self.metrics = metrics
+        self.tracing = tracing or Off()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -64,7 +71,12 @@ class Measured:
                 self._count(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
-        await self.app(scope, receive, measured)
+        if not (self.tracing.on and scope["method"] == "POST"):
+            await self.app(scope, receive, measured)
+            return
+        parent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+        with self.tracing.span(f"POST {scope['path']}", parent):
+            await self.app(scope, receive, measured)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")

@@ -17,6 +17,7 @@ from synerdiff.storage import Store, StoreConfig, image_key
 if TYPE_CHECKING:  # Redis and Celery take longer to import than all else here, so they wait until a client is made
     from synerdiff.dispatch import Hints
     from synerdiff.ledger import Ended, Ledger, Submission
+    from synerdiff.telemetry.tracing import Off
 
 log = logging.getLogger("synerdiff.client")
 
@@ -45,6 +46,13 @@ class Backend:
         return cls(found, Ledger.connect(found.redis_url, config))
 
     @cached_property
+    def tracing(self) -> Off:
+        """Traces of what is submitted, off unless the settings name an endpoint. Raises :class:`SettingsError`."""
+        from synerdiff.telemetry.tracing import tracing_of
+
+        return tracing_of("synerdiff-producer", self.settings.otel_endpoint)
+
+    @cached_property
     def store(self) -> Store:
         """The object store of the settings."""
         return Store(StoreConfig.of(self.settings))
@@ -58,8 +66,11 @@ class Backend:
     def submit(self, fields: Mapping[str, Any], idempotency_key: str | None = None) -> Submission:
         """Validate and store one job, and ring for what its arrival released."""
         job, pool = self._prepare(fields, idempotency_key)
-        submission = self.ledger.submit(job, pool, idempotency_key=idempotency_key)
-        self.ring(pool, submission.released)
+        with self.tracing.span("submit", job_id=job.id, pool=pool):
+            submission = self.ledger.submit(
+                job, pool, idempotency_key=idempotency_key, traceparent=self.tracing.carrier()
+            )
+            self.ring(pool, submission.released)
         return submission
 
     def submit_many(self, jobs: Sequence[Mapping[str, Any]]) -> list[Submission]:
@@ -70,9 +81,11 @@ class Backend:
             by_pool.setdefault(pool, []).append(index)
         found: dict[int, Submission] = {}
         for pool, places in by_pool.items():
-            stored = self.ledger.submit_many([prepared[place][0] for place in places], pool)
-            found.update(zip(places, stored, strict=True))
-            self.ring(pool, [job_id for submission in stored for job_id in submission.released])
+            with self.tracing.span("submit", jobs=len(places), pool=pool):
+                batch = [prepared[place][0] for place in places]
+                stored = self.ledger.submit_many(batch, pool, traceparent=self.tracing.carrier())
+                found.update(zip(places, stored, strict=True))
+                self.ring(pool, [job_id for submission in stored for job_id in submission.released])
         return [found[index] for index in range(len(prepared))]
 
     def view(self, job_id: str) -> JobView:

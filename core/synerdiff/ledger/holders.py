@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import translated
-from synerdiff.ledger.record import read_job
+from synerdiff.ledger.record import read_job, read_traceparent
 from synerdiff.ledger.scripts import Argument
 from synerdiff.ledger.values import Claim, Ended, PlanningReport, RefusalReason, Refused, Renewal, WorkerReport
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult
@@ -71,6 +71,7 @@ class WorkerOperations(Operations):
             level=int(level),
             asides=int(asides),
             kept=int(kept),
+            traceparent=read_traceparent(document),
         )
 
     def renew(self, worker: str, leases: Mapping[str, int], lease_s: float) -> dict[str, Renewal]:

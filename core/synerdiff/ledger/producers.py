@@ -8,7 +8,7 @@ from itertools import islice
 
 from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import LedgerFull, translated
-from synerdiff.ledger.record import fingerprint, read_view
+from synerdiff.ledger.record import fingerprint, job_document, read_view
 from synerdiff.ledger.scripts import Argument, pairs
 from synerdiff.ledger.values import Ended, Submission
 from synerdiff.protocol import Job, JobState, JobView
@@ -22,15 +22,15 @@ READ_BATCH = 100
 class ProducerOperations(Operations):
     """Submit, look, cancel, retry, delete, list."""
 
-    def submit(self, job: Job, pool: str, *, idempotency_key: str | None = None) -> Submission:
+    def submit(self, job: Job, pool: str, *, idempotency_key: str | None = None, traceparent: str = "") -> Submission:
         """Write a job's record and release what the pool has room for.
 
         The same id, or the same tenant and key, with the same fields gives the first answer again with
         ``created`` False. Raises :class:`Overloaded`, :class:`IdempotencyConflict`, :class:`LedgerUnavailable`.
         """
-        return self._submit([job], pool, [idempotency_key or ""])[0]
+        return self._submit([job], pool, [idempotency_key or ""], traceparent)[0]
 
-    def submit_many(self, jobs: Sequence[Job], pool: str) -> list[Submission]:
+    def submit_many(self, jobs: Sequence[Job], pool: str, *, traceparent: str = "") -> list[Submission]:
         """Like :meth:`submit` for many jobs, in one round trip per 200, each of which is taken whole or not at all.
 
         The first submission of a batch carries its released ids. After an error send all again: ids make that safe.
@@ -38,15 +38,15 @@ class ProducerOperations(Operations):
         answers: list[Submission] = []
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]
-            answers += self._submit(batch, pool, [""] * len(batch))
+            answers += self._submit(batch, pool, [""] * len(batch), traceparent)
         return answers
 
-    def _submit(self, jobs: Sequence[Job], pool: str, keys: Sequence[str]) -> list[Submission]:
+    def _submit(self, jobs: Sequence[Job], pool: str, keys: Sequence[str], traceparent: str) -> list[Submission]:
         config = self.config
         args: list[Argument] = [pool, secrets.token_hex(4), config.max_queue, config.max_queue_per_tenant]
         args += [config.arrival_horizon_s, RECENT]
         for job, key in zip(jobs, keys, strict=True):
-            args += self._job_arguments(job, key)
+            args += self._job_arguments(job, key, traceparent)
         try:
             answer = self.scripts.run("submit", *args)
         except LedgerFull as error:
@@ -62,10 +62,10 @@ class ProducerOperations(Operations):
             for i, (job_id, made) in enumerate(zip(ids, created, strict=True))
         ]
 
-    def _job_arguments(self, job: Job, key: str) -> list[Argument]:
+    def _job_arguments(self, job: Job, key: str, traceparent: str) -> list[Argument]:
         share = job.cost / self.config.tenant_weights.get(job.tenant, 1.0)
         deadline_s: Argument = "" if job.deadline_s is None else job.deadline_s
-        document = job.model_dump_json()
+        document = job_document(job, traceparent)
         return [job.id, document, fingerprint(job), job.tenant, job.priority, job.cost, share, deadline_s, key]
 
     def take_token(self, tenant: str, rate: float, burst: int) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from synerdiff.protocol import Delivery, ErrorInfo, Job, JobResult, JobState, JobView
 
 SCHEMA_VERSION = 1
+TRACEPARENT = "traceparent"
 
 
 def fingerprint(job: Job) -> str:
@@ -20,6 +21,17 @@ def fingerprint(job: Job) -> str:
     chosen = {"id"} if "seed" in job.model_fields_set else {"id", "seed"}
     fields = job.model_dump(mode="json", exclude=chosen)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def job_document(job: Job, traceparent: str = "") -> str:
+    """A job as its record holds it, with the trace that it was submitted in."""
+    document = job.model_dump_json()
+    return f'{document[:-1]},"{TRACEPARENT}":{json.dumps(traceparent)}}}' if traceparent else document
+
+
+def read_traceparent(document: str) -> str:
+    """The trace of a stored job, empty where it was not traced."""
+    return str(json.loads(document).get(TRACEPARENT, "")) if TRACEPARENT in document else ""
 
 
 def read_job(document: str) -> Job:

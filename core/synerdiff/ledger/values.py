@@ -83,7 +83,8 @@ class Claim:
     """A granted claim. Every later call for the job carries ``token``; ``alone``: nothing may run beside it.
 
     ``level`` is its priority by now, raised by one for each of the ``asides`` it was handed back for a more urgent
-    job; ``kept`` counts the denoising steps in its latent checkpoint, 0 where it has none.
+    job; ``kept`` counts the denoising steps in its latent checkpoint, 0 where it has none. ``traceparent`` is the
+    submission's trace, empty where it was not traced.
     """
 
     job: Job
@@ -95,6 +96,7 @@ class Claim:
     level: int = 5
     asides: int = 0
     kept: int = 0
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

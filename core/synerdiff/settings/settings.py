@@ -135,6 +135,10 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65_535, description="their /healthz, /readyz and /metrics; 0: not served"
     )
 
+    otel_endpoint: str | None = Field(
+        default=None, description="OTLP/HTTP address that traces go to, such as http://collector:4318; empty: none"
+    )
+
     cache_dir: str = Field(default="~/.cache/synerdiff", description="profiles and downloaded weights")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "console"

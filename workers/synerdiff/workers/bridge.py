@@ -28,6 +28,7 @@ from synerdiff.workers.process import EngineProcess
 from synerdiff.workers.router import Router
 from synerdiff.workers.runs import Phase, Run
 from synerdiff.workers.strikes import Strikes
+from synerdiff.workers.traces import Traces
 
 log = get_logger(__name__)
 
@@ -60,12 +61,14 @@ class Bridge:
         on_change: Callable[[bool], None],
         on_failing: Callable[[str], None],
         metrics: WorkerMetrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._spec = spec
         self._config = config
         self._on_change = on_change
         self._on_failing = on_failing
         self._metrics = metrics or WorkerMetrics()
+        self._traces = traces or Traces()
         self._router = Router(config.news_s)
         self._strikes = Strikes()
         self._process: EngineProcess | None = None
@@ -218,6 +221,7 @@ class Bridge:
             match report:
                 case Slot(events):
                     self._heard_at = time.monotonic()
+                    self._traces.slot(events, self._router.run)
                     for event in events:
                         self._take(event)
                 case Profiled() as profile:

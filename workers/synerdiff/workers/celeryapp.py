@@ -89,6 +89,6 @@ class _NodeName:
 
 def _register_task(app: Celery, host: Host) -> None:
     @app.task(name=GENERATE, bind=True, ignore_result=True, acks_late=False, throws=(JobFailed,))  # type: ignore[untyped-decorator]
-    def generate(self: Task, job_id: str) -> dict[str, Any]:
+    def generate(self: Task, job_id: str) -> str:
         """Follow a hint: claim the job it names and see it through."""
         return conclude(self, host.follow(job_id, lambda step, steps: tell_progress(self, step, steps)))

@@ -39,6 +39,10 @@ class Router:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def run(self, job_id: str) -> Run | None:
+        """The run that hears of a job, if it is here."""
+        return self._runs.get(job_id)
+
     def add(self, run: Run) -> None:
         """Have the engine's events of this job go to ``run``."""
         with self._lock:

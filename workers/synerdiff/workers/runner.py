@@ -36,6 +36,7 @@ from synerdiff.workers.runs import (
     Run,
     Saved,
 )
+from synerdiff.workers.traces import Traces
 from synerdiff.workers.uploads import Uploads
 
 log = get_logger(__name__)
@@ -100,6 +101,7 @@ class Runner:
         gate: Gate,
         send_hints: HintSender,
         metrics: WorkerMetrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._serving = serving
         self._ledger = ledger
@@ -109,6 +111,7 @@ class Runner:
         self._gate = gate
         self._send_hints = send_hints
         self._metrics = metrics or WorkerMetrics()
+        self._traces = traces or Traces()
         self.abandoned = threading.Event()
 
     def follow(self, job_id: str, notify: Notify) -> Outcome:
@@ -121,7 +124,7 @@ class Runner:
             if not isinstance(claim, Claim):
                 return Outcome("refused", claim)
             run = _run(claim)
-            with self._leases.holding(run):
+            with self._leases.holding(run), self._traces.job(run, claim, self._serving.worker):
                 outcome = self._see_through(run, notify)
             self._metrics.left(self._serving.entry.pool, outcome.state)
             log.info("job left", state=outcome.state, reason=outcome.reason, attempts=claim.attempts)
@@ -202,6 +205,7 @@ class Runner:
                 case Previewing(preview):
                     self._tell(run, preview_event(preview))
                 case Imaged(image):
+                    self._traces.image(run, image)
                     done.timings.append(image.timings)
                     self._uploads.submit(run, image)
                 case Saved() as saved:

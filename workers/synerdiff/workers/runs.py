@@ -115,6 +115,7 @@ class Run:
     asides: int = 0
     kept: int = 0
     queued_s: float = 0.0
+    traceparent: str = ""
     claimed_at: float = field(default_factory=time.monotonic)
     phase: Phase = Phase.WAITING
     moved_at: float = field(default_factory=time.monotonic)

@@ -30,7 +30,7 @@ def tell_progress(task: Task, step: int, steps: int) -> None:
     _send(task, "task-progress", step=step, steps=steps, result=f"step {step} of {steps}")
 
 
-def conclude(task: Task, outcome: Outcome) -> dict[str, Any]:
+def conclude(task: Task, outcome: Outcome) -> str:
     """The task's result where the job succeeded; else end the task in the way that shows what became of the job.
 
     Raises :class:`JobFailed` (Flower: FAILURE) or ``Ignore``.
@@ -45,7 +45,7 @@ def conclude(task: Task, outcome: Outcome) -> dict[str, Any]:
         _send(task, "task-revoked", terminated=True, signum=None, expired=outcome.state == "expired")
     if outcome.state in AGAIN | ENDED | NOT_OURS:
         raise Ignore(outcome.reason or outcome.state)
-    return {"state": outcome.state, "images": outcome.images}
+    return f"{outcome.images} image{'s' * (outcome.images != 1)}"
 
 
 def _send(task: Task, kind: str, **fields: Any) -> None:

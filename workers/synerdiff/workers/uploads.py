@@ -17,6 +17,7 @@ from synerdiff.workers.backoff import pauses
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.receipts import Maker, image_receipt
 from synerdiff.workers.runs import Failed, Run, Saved
+from synerdiff.workers.traces import Traces
 
 log = get_logger(__name__)
 
@@ -43,12 +44,14 @@ class Uploads:
         limit_bytes: int,
         on_room: Callable[[], None],
         metrics: WorkerMetrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
         self._prefix = prefix
         self._limit_bytes = limit_bytes
         self._on_room = on_room
         self._metrics = metrics or WorkerMetrics()
+        self._traces = traces or Traces()
         self._waiting: SimpleQueue[tuple[Run, ImageReady, float] | None] = SimpleQueue()
         # Daemons: a request that hangs must not hold up the end of the process.
         self._threads = [threading.Thread(target=self._work, name=f"upload-{n}", daemon=True) for n in range(threads)]
@@ -89,8 +92,9 @@ class Uploads:
     def _carry(self, run: Run, image: ImageReady, made_at: float) -> None:
         try:
             receipt = image_receipt(run.job, image, self.maker)
-            data = encode_image(image.pixels, run.job.format, receipt, image.index)
-            stored = self._store_patiently(run, image, data)
+            with self._traces.upload(run, image.index):
+                data = encode_image(image.pixels, run.job.format, receipt, image.index)
+                stored = self._store_patiently(run, image, data)
             if stored is not None:
                 run.tell(_saved(image, stored, stored.receipt or receipt, time.monotonic() - made_at))
         except BaseException as error:

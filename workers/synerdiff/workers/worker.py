@@ -15,6 +15,7 @@ from synerdiff.settings import Settings
 from synerdiff.storage import Store, StoreConfig
 from synerdiff.telemetry import get_logger
 from synerdiff.telemetry.exposition import OK
+from synerdiff.telemetry.tracing import tracing_of
 from synerdiff.workers.bridge import Bridge, BridgeConfig
 from synerdiff.workers.discards import SWEEP_S, Discards
 from synerdiff.workers.gate import Gate
@@ -28,6 +29,7 @@ from synerdiff.workers.receipts import Maker
 from synerdiff.workers.revocations import Revocations
 from synerdiff.workers.runner import HintSender, Notify, Outcome, Runner, Serving
 from synerdiff.workers.runs import GiveBack, Phase
+from synerdiff.workers.traces import Traces
 from synerdiff.workers.uploads import Uploads
 
 log = get_logger(__name__)
@@ -93,6 +95,7 @@ class GpuWorker:
         self.ledger = ledger
         self.gate = Gate(lambda: self._uploads.has_room)
         self.metrics = WorkerMetrics()
+        self._traces = Traces(tracing_of("synerdiff-worker", settings.otel_endpoint))
         self._capacity = capacity
         self._settings = settings
         self._state: State = "ready"
@@ -106,6 +109,7 @@ class GpuWorker:
             on_change=self.gate.engine,
             on_failing=self._fail,
             metrics=self.metrics,
+            traces=self._traces,
         )
         self._uploads = Uploads(
             store,
@@ -114,6 +118,7 @@ class GpuWorker:
             limit_bytes=settings.upload_queue_bytes,
             on_room=self.gate.poke,
             metrics=self.metrics,
+            traces=self._traces,
         )
         self._leases = Leases(ledger, self._bridge, worker=name, lease_s=settings.lease_s)
         self._discards = Discards(ledger, store, pool=self.pool, prefix=settings.s3_prefix)
@@ -176,6 +181,7 @@ class GpuWorker:
             gate=self.gate,
             send_hints=self._send_hints,
             metrics=self.metrics,
+            traces=self._traces,
         )
         self._plans = PlanFollower(self.ledger, self._bridge, pool=self.pool)
         self.metrics.follow(

@@ -26,6 +26,10 @@ export class Batch {
     if (!card) return;
     const steps = event.steps || Number(card.dataset.steps);
     this.#progress(card, STATES[event.kind] ?? event.kind, event.step || Number(card.dataset.step ?? 0), steps);
+    if (event.data?.eta_s) {
+      const ahead = event.data.position ? `${event.data.position} before it, ` : "";
+      card.querySelector(".eta").textContent = `${ahead}about ${Math.ceil(Number(event.data.eta_s))} s left`;
+    }
     const picture = Object.values(event.data ?? {}).find((value) => PICTURE.test(value));
     if (picture) {
       const image = card.querySelector("img");

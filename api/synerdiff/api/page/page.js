@@ -81,7 +81,7 @@ async function follow(id) {
   if (following.has(id) || following.size >= FOLLOWED) return;
   following.add(id);
   try {
-    for await (const event of events(`/v1/jobs/${id}/events`)) batch.take(id, event);
+    for await (const event of events(`/v1/jobs/${id}/events?previews=true`)) batch.take(id, event);
   } catch {
     // the next list tells
   }
