@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks.checkpoints import make_checkpoint
 from synerdiff.cli.main import app
-from synerdiff.ledger import Ledger
+from synerdiff.ledger import Ledger, WorkerReport
 from synerdiff.policy.profile import parse_profile
 from synerdiff.protocol.errors import InvalidJob
 
@@ -43,9 +43,18 @@ def test_a_profile_is_printed_drawn_published_and_kept(
     assert parse_profile(published).profile_id == shown["profile_id"]
     assert (tmp_path / "curves.png").stat().st_size > 0
 
+    ledger = Ledger.connect(redis_url)
+    ledger.put_profile(shown["profile_id"], "another")
     again = CliRunner().invoke(app, options)
+    assert ledger.get_profile(shown["profile_id"]) == "another", "nobody asked, and no fleet of this model is there"
     assert shown["profile_id"] in again.stdout
     assert f"{shown['unet_s'][1] * 1000:.1f}" in again.stdout, "the kept figures, not new ones"
+
+    ledger.heartbeat(WorkerReport(name="w", pool="tiny-emoji", capacity=1), 60.0)
+    assert CliRunner().invoke(app, [*options, "--no-publish"]).exception is None
+    assert ledger.get_profile(shown["profile_id"]) == "another"
+    assert CliRunner().invoke(app, options).exception is None
+    assert ledger.get_profile(shown["profile_id"]) == published
 
 
 def test_a_size_that_the_model_cannot_make_is_refused_with_the_limit(checkpoint: Path) -> None:

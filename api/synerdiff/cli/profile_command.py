@@ -16,7 +16,8 @@ EPILOG = """[bold]Examples[/bold]
 [cyan]synerdiff profile --width 512 --height 512 --plot curves.png --publish[/cyan]
 
 Profiles are kept on disk under a hash of all that they depend on; [bold]--fresh[/bold] measures again. Close other
-programs first: a busy neighbour on the machine distorts every figure.
+programs first: a busy neighbour on the machine distorts every figure. Workers on this machine go by what is kept
+from their next start on.
 """
 
 
@@ -33,7 +34,13 @@ def profile(
     threads: Annotated[int | None, typer.Option(min=0, help="torch threads; 0 measures which is best")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the profile as one JSON document")] = False,
     plot: Annotated[Path | None, typer.Option(help="draw the curves here (PNG)")] = None,
-    publish: Annotated[bool, typer.Option("--publish", help="write it to Redis, where the scheduler finds it")] = False,
+    publish: Annotated[
+        bool | None,
+        typer.Option(
+            "--publish/--no-publish",
+            help="write it to Redis, where the scheduler finds it; without: if a fleet of this model runs there",
+        ),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again, whatever is on disk")] = False,
 ) -> None:
     """Measure UNet calls by rows, VAE chunks by granularity, and both beside each other."""
@@ -46,7 +53,7 @@ def profile(
     if plot is not None:
         profile_run.draw(found, plot)
         err.print(f"curves in {plot}", markup=False)
-    if publish:
+    if publish or (publish is None and profile_run.fleet_found(settings)):
         profile_run.publish(found, settings)
         err.print(f"published as {found.profile_id}", markup=False)
     if as_json:

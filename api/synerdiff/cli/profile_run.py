@@ -16,7 +16,8 @@ from synerdiff.ledger import Ledger
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.cost import CostModel
 from synerdiff.policy.profile import Profile, profile_document
-from synerdiff.protocol.errors import FieldError, InvalidJob, SettingsError
+from synerdiff.protocol import pool_of
+from synerdiff.protocol.errors import FieldError, InvalidJob, LedgerUnavailable, SettingsError
 from synerdiff.settings import Settings
 
 
@@ -69,6 +70,14 @@ def draw(profile: Profile, path: Path) -> None:
         plot_profile(profile, path)
     except ModuleNotFoundError as error:
         raise SettingsError(f"--plot needs {error.name}: pip install 'synerdiff[bench]'", field="plot") from None
+
+
+def fleet_found(settings: Settings) -> bool:
+    """Whether workers of the model run on the Redis of the settings."""
+    try:
+        return bool(Ledger.connect(settings.redis_url).planning_reports(pool_of(settings.model)))
+    except LedgerUnavailable:
+        return False
 
 
 def publish(profile: Profile, settings: Settings) -> None:

@@ -39,6 +39,7 @@ def _draw_chunks(axes: Any, profile: Profile) -> None:
         label = f"{cut.name} ({len(cut.chunk_s)}), {cut.decode_s * 1000:.1f} ms"
         axes.stairs([seconds * 1000 for seconds in cut.chunk_s], edges, label=label)
     axes.set(title="VAE chunks alone", xlabel="seconds into the decode", ylabel="chunk, ms", yscale="log")
+    axes.set_ylim(top=3000 * max(max(cut.chunk_s) for cut in profile.granularities))  # room for the legend
     axes.legend(fontsize="small")
 
 
