@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from synerdiff.api.estimate import Pace, seconds_left
-from synerdiff.ledger import PoolLoad
+from synerdiff.api.slowdown import Slowdown
+from synerdiff.ledger import PoolLoad, WorkerReport
 from synerdiff.protocol import Job
 
 PACE = Pace((1.0, 1.5, 1.8, 2.0), decode_s=3.0, pixels=64 * 64)
@@ -44,3 +45,20 @@ def test_the_pace_is_read_from_a_plans_head() -> None:
     assert Pace.of(head) == PACE
     assert Pace.of({"version": "1", "pace": ""}) is None
     assert Pace.of({"version": "1"}) is None
+
+
+def report(predicted_s: float, measured_s: float) -> WorkerReport:
+    slot: dict[str, float | int | str] = {"predicted_total_s": predicted_s, "measured_total_s": measured_s}
+    return WorkerReport(name="w", pool="m", capacity=1, slot=slot)
+
+
+def test_a_device_that_is_slower_than_its_profile_is_believed_lately() -> None:
+    slowdown = Slowdown()
+    assert slowdown.of([]) == 1.0
+    assert slowdown.of([report(0.1, 0.5)]) == 1.0  # too little to tell
+    assert slowdown.of([report(10.0, 10.0)]) == pytest.approx(1.0)
+    assert slowdown.of([report(12.0, 15.0)]) == pytest.approx(2.5)
+    assert slowdown.of([report(12.1, 15.1)]) == pytest.approx(2.5)
+    assert slowdown.of([report(0.0, 0.0)]) == pytest.approx(2.5)
+    assert slowdown.of([report(2.0, 3.0)]) == pytest.approx(1.5)
+    assert PACE.times(2.0) == Pace((2.0, 3.0, 3.6, 4.0), 6.0, PACE.pixels)

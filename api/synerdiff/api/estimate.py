@@ -28,6 +28,10 @@ class Pace:
         given = json.loads(head["pace"])
         return cls(tuple(given["step_s"]), given["decode_s"], given["pixels"])
 
+    def times(self, factor: float) -> Pace:
+        """The pace of a device on which everything takes ``factor`` times as long."""
+        return Pace(tuple(seconds * factor for seconds in self.step_s), self.decode_s * factor, self.pixels)
+
 
 def seconds_left(job: Job, position: int | None, step: int, load: PoolLoad, pace: Pace, devices: int) -> float:
     """Seconds until a job's images are done; ``position`` None: it runs and has done ``step`` steps.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synerdiff.api.estimate import Pace, seconds_left
+from synerdiff.api.slowdown import Slowdown
 from synerdiff.ledger import Ledger, PoolLoad
 from synerdiff.protocol import Job, JobState, JobView
 
@@ -46,6 +47,7 @@ class Outlook:
         self._ledger = ledger
         self._pool_of = pool_of
         self._pools: dict[str, _Pool] = {}
+        self._slowdown: dict[str, Slowdown] = {}
         self._lock = threading.Lock()
 
     def of(self, view: JobView) -> Expectation:
@@ -85,4 +87,5 @@ class Outlook:
         ready = [report for report in self._ledger.workers(name) if report.state == "ready"]
         heads = (self._ledger.get_plan(name, profile) for profile in {report.profile_id for report in ready})
         paces = [pace for head in heads if head and (pace := Pace.of(head))]
-        return _Pool(time.monotonic(), self._ledger.load(name), paces[0] if paces else None, len(ready))
+        slower = self._slowdown.setdefault(name, Slowdown()).of(ready)
+        return _Pool(time.monotonic(), self._ledger.load(name), paces[0].times(slower) if paces else None, len(ready))
