@@ -36,6 +36,7 @@ log = get_logger(__name__)
 
 State = Literal["ready", "draining", "failing"]
 BEAT_S = 1.0
+VITAL = ("leases", "heartbeat")  # others may wait for an object store that does not answer
 STUCK_S = 120.0  # above what a call to a Redis that does not answer may take
 RETURN_S = 5.0  # what handing back takes at most while the ledger answers
 
@@ -275,7 +276,7 @@ class GpuWorker:
 
     def live(self) -> dict[str, str]:
         """Whether the threads that keep this worker's word still turn; each ``ok`` or why not."""
-        silent = {each.name: each.silence_s for each in self._periodic}
+        silent = {each.name: each.silence_s for each in self._periodic if each.name in VITAL}
         return {name: OK if age_s < STUCK_S else f"silent for {age_s:.0f} s" for name, age_s in silent.items()}
 
     def ready(self) -> dict[str, str]:
