@@ -92,7 +92,8 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         """Launch; a sentence and an exit code if something is missing."""
-        Departure(self.host).install()
+        self._departure = Departure(self.host)
+        self._departure.install()
         try:
             self.host.expose()
             self.host.launch(parent.concurrency)
@@ -104,6 +105,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Finish or hand back what is held, then stop the engine; Celery's pool has nothing to wait for then."""
         if self.host.worker is not None:
             self.host.worker.drain()
+        self._departure.join()
         dispatcher = getattr(parent.consumer, "event_dispatcher", None)
         if dispatcher is not None:
             _flush(dispatcher.flush)
@@ -147,6 +149,7 @@ class Departure:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._asked = False
+        self._leaving: threading.Thread | None = None
 
     def install(self) -> None:
         """Take the signals over from Celery, whose warm shutdown waits for tasks for ever."""
@@ -158,7 +161,9 @@ class Departure:
     def _on_signal(self, number: int, _: Any) -> None:
         if self._asked:
             # Not in the handler itself: it may have interrupted a thread that holds a lock.
-            threading.Thread(target=self._leave_now, name="leave-now", daemon=True).start()
+            if self._leaving is None:
+                self._leaving = threading.Thread(target=self._leave_now, name="leave-now", daemon=True)
+                self._leaving.start()
             return
         self._asked = True
         worker = self._host.worker
@@ -166,6 +171,11 @@ class Departure:
             raise SystemExit(os.EX_OK)
         worker.gate.close_soon()
         state.should_stop = os.EX_OK
+
+    def join(self) -> None:
+        """Let a departure at once end the process: the drain that it cut short would exit as if it had finished."""
+        if self._leaving is not None:
+            self._leaving.join()
 
     def _leave_now(self) -> None:
         log.warning("leaving at once")
