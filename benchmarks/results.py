@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 from benchmarks.results_page import write_page
 from synerdiff.bench.suite import POLICIES, Settings, Suite
 from synerdiff.bench.variants import ABLATION

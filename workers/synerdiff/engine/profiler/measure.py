@@ -83,7 +83,7 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
     sizes, full = yield from fitting_rows(work, effort.max_rows, effort.call_limit_s)
     setup = effort.setup
     if setup is None:
-        setup = yield from choose_setup(work, effort.threads, sizes[-1], min(effort.repeats, 3))
+        setup = yield from choose_setup(work, effort.threads, sizes[-1], effort.repeats)
         apply_setup(model, setup)
     unet, vae = yield from _alone(work, sizes, effort)
     cuts = tuple(Granularity(name, samples.medians) for name, samples in vae.items())

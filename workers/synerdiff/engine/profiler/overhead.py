@@ -71,7 +71,7 @@ def measure_overheads(
     on_cpu = work.model.device.type == "cpu"
     while not engine.idle:
         yield len(beyond), STEPS + 1, "bookkeeping"
-        with UNetClock(work.model.unet) as clock:
+        with UNetClock(work.model.unet_in(work.model.dtype)) as clock:
             events = engine.step()
         for event in events:
             if isinstance(event, JobFailed):
