@@ -17,7 +17,9 @@ from diffusers import LatentConsistencyModelPipeline
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.reference import Image, Reference, engine_images
 from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.lean import LeanUNet
 from synerdiff.engine.model import LoadedModel, load_model, shipped_path
+from synerdiff.engine.profiler import Setup, apply_setup
 from synerdiff.engine.types import Request
 from synerdiff.protocol.job import SAMPLERS
 from tests.engines import request
@@ -97,6 +99,15 @@ def test_a_mixed_batch_stays_close_to_the_pipeline() -> None:
         ]
     )
     assert max(differences.values()) <= MIXED, differences
+
+
+def test_the_layout_for_the_cpu_stays_as_close() -> None:
+    pair = Pair(shipped_path())
+    apply_setup(pair.model, Setup(threads=1, memory_format="channels_last"))
+    assert isinstance(pair.model.unet_in(pair.model.dtype), LeanUNet)
+    requests = [emoji(name, sampler=name, seed=seed) for seed, name in enumerate(SAMPLERS)]
+    assert max(pair.difference(requests).values()) <= MIXED
+    assert pair.difference(requests[:1])[requests[0].job_id] <= ALONE
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "euler_a", "dpmpp_2m", "lcm"])

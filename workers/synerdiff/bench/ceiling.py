@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from synerdiff.bench.outcome import Run
+from synerdiff.engine.lean import LeanUNet
 
 SAMPLES = 6
 
@@ -52,7 +53,8 @@ class Ceiling:
         latents = torch.randn(rows, self._channels, height, width)
         timesteps = torch.full((rows,), 500.0)
         context = torch.randn(rows, *self._context)
-        return lambda: self._unet(latents, timesteps, encoder_hidden_states=context, return_dict=False)
+        known = {"projected": self._unet.project(context)} if isinstance(self._unet, LeanUNet) else {}
+        return lambda: self._unet(latents, timesteps, encoder_hidden_states=context, return_dict=False, **known)
 
     def _vae_call(self, count: int, height: int, width: int) -> Callable[[], object]:
         """``height`` and ``width`` are the image's, in pixels."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synerdiff.engine.lean import ALONE, LeanUNet
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.text import Embedding
@@ -22,13 +23,14 @@ class Rows:
 
     The first ``unconditional`` rows belong to the members at ``positions`` (``ran`` is the same as a set, ``index``
     as a tensor, None when that is every member in order); one conditional row for each member follows. ``context`` is
-    ``[count, tokens, width]``, ``options`` the UNet's other inputs.
+    ``[count, tokens, width]``, ``projected`` what a lean UNet makes of it, ``options`` the UNet's other inputs.
     """
 
     positions: tuple[int, ...]
     ran: frozenset[int]
     index: Tensor | None
     context: Tensor
+    projected: Tensor | None
     options: dict[str, Any]
 
     @property
@@ -71,7 +73,14 @@ class Conditions:
         rows = [*negatives, *(sample.conditioning.positive for sample in self._members)]
         samples = [*(self._members[position] for position in positions), *self._members]
         context = torch.stack([row.context for row in rows]).to(self._members[0].shape.dtype)
-        return Rows(positions, frozenset(positions), index, context, self._options(rows, samples))
+        projected = self._projected(rows)
+        return Rows(positions, frozenset(positions), index, context, projected, self._options(rows, samples))
+
+    def _projected(self, rows: Sequence[Embedding]) -> Tensor | None:
+        unet = self._model.unet_in(self._members[0].shape.dtype)
+        if not isinstance(unet, LeanUNet) or len(rows) <= ALONE:
+            return None
+        return torch.stack([unet.projected(row) for row in rows])
 
     def _options(self, rows: Sequence[Embedding], samples: Sequence[Sample]) -> dict[str, Any]:
         options: dict[str, Any] = {}

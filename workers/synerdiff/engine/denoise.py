@@ -12,6 +12,7 @@ from synerdiff.engine.batch import Batch, Inputs
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.executors import BucketedUNet, row_buckets
 from synerdiff.engine.guidance import Guidance
+from synerdiff.engine.lean import LeanUNet
 from synerdiff.engine.memory import RowLimits, run_in_pieces
 from synerdiff.engine.model import LoadedModel
 
@@ -51,10 +52,13 @@ def call_unet(
     """
     run = unet or model.unet_in(batch.dtype)
     count, layout = inputs.rows.count, inputs.rows
+    further = layout.options
+    if isinstance(run, LeanUNet) and layout.projected is not None:
+        further = {**further, "projected": layout.projected}
 
     def call(start: int, stop: int) -> Tensor:
         whole = stop - start == count
-        options = layout.options if whole else _cut(layout.options, start, stop)
+        options = further if whole else _cut(further, start, stop)
         output: Tensor = run(
             inputs.latents[start:stop],
             inputs.timesteps[start:stop],

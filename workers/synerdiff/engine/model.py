@@ -14,6 +14,7 @@ from torch import nn
 from synerdiff.engine.calibration import Calibration, default_calibration, load_calibration
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
+from synerdiff.engine.lean import lean
 from synerdiff.engine.packing import packable, packed
 from synerdiff.engine.schedule import Tables
 from synerdiff.protocol import ModelEntry
@@ -55,7 +56,7 @@ class LoadedModel:
 
     def laid_out(self) -> None:
         """Take note of the UNet's memory format: in channels-last on the CPU the engine's calls run it packed."""
-        self._packed_unet = packed(self.unet) if packable(self.unet) else None
+        self._packed_unet = packed(lean(self.unet) or self.unet) if packable(self.unet) else None
 
     def unet_in(self, dtype: torch.dtype) -> nn.Module:
         """The UNet to call in ``dtype``: its own, packed where that was found to pay (see :meth:`laid_out`), or a

@@ -78,4 +78,4 @@ def packed(unet: nn.Module) -> nn.Module:
 
 
 def _worth(conv: nn.Conv2d) -> bool:
-    return conv.kernel_size == (3, 3) and conv.padding_mode == "zeros"
+    return conv.kernel_size in ((2, 2), (3, 3)) and conv.padding_mode == "zeros"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from synerdiff.engine.conditioning import guidance_embedding
 from synerdiff.engine.decode import ChunkedDecode, decode_chunks
+from synerdiff.engine.lean import LeanUNet
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Request
@@ -50,6 +51,8 @@ class Workload:
         timesteps = torch.full((rows,), 500.0, device=model.device)
         context = self._text.context.expand(rows, -1, -1).to(model.dtype).contiguous()
         options = self._options(rows)
+        if isinstance(unet, LeanUNet):
+            options["projected"] = unet.project(context)
 
         def call() -> Tensor:
             output: Tensor = unet(latents, timesteps, encoder_hidden_states=context, return_dict=False, **options)[0]

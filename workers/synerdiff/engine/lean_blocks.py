@@ -1,0 +1,177 @@
+"""A UNet's blocks with fewer and larger operations: the same arithmetic in another order, equal up to rounding.
+
+Each takes the place of diffusers' block of the same kind. What depends on a row's prompt or step alone is not computed
+here but handed in, side by side for all blocks: keys and values of the text, and biases of the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import Tensor, nn
+
+
+class LeanResnet(nn.Module):
+    """A ``ResnetBlock2D``; its step biases are columns ``span`` of ``biases`` ``[R, S]``."""
+
+    def __init__(self, block: Any, span: slice) -> None:
+        super().__init__()
+        self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
+        self.shortcut = block.conv_shortcut
+        self._span = span
+
+    @staticmethod
+    def replaces(block: Any) -> bool:
+        """Whether it does what this block does."""
+        plain = block.time_embedding_norm == "default" and block.upsample is None and block.downsample is None
+        timed = block.time_emb_proj is not None and not block.skip_time_act
+        return plain and timed and block.output_scale_factor == 1.0 and isinstance(block.nonlinearity, nn.SiLU)
+
+    def forward(self, x: Tensor, biases: Tensor) -> Tensor:
+        """Rows ``[R, C, h, w]`` to rows ``[R, C', h, w]``."""
+        inner = self.conv1(_normed(x, self.norm1)).add_(biases[:, self._span, None, None])
+        residual = x if self.shortcut is None else self.shortcut(x)
+        output: Tensor = self.conv2(_normed(inner, self.norm2)).add_(residual)
+        return output
+
+
+def _normed(x: Tensor, norm: nn.GroupNorm) -> Tensor:
+    return F.silu(F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps), inplace=True)
+
+
+class LeanTransformer(nn.Module):
+    """A ``Transformer2DModel``; keys and values of the text are columns of what it gets as the text."""
+
+    def __init__(self, model: Any, spans: list[slice]) -> None:
+        super().__init__()
+        self.norm, self.proj_in, self.proj_out = model.norm, model.proj_in, model.proj_out
+        blocks = zip(model.transformer_blocks, spans, strict=True)
+        self.blocks = nn.ModuleList([LeanBlock(block, span) for block, span in blocks])
+
+    @staticmethod
+    def replaces(model: Any) -> bool:
+        """Whether it does what this block does."""
+        return bool(model.is_input_continuous) and all(map(LeanBlock.replaces, model.transformer_blocks))
+
+    def forward(self, x: Tensor, encoder_hidden_states: Tensor, **_: Any) -> tuple[Tensor]:
+        """Rows ``[R, C, h, w]`` to rows of the same shape."""
+        height, width = x.shape[2:]
+        inner = F.group_norm(x, self.norm.num_groups, self.norm.weight, self.norm.bias, self.norm.eps)
+        linear = isinstance(self.proj_in, nn.Linear)
+        tokens = self.proj_in(_tokens(inner)) if linear else _tokens(self.proj_in(inner))
+        for block in self.blocks:
+            tokens = block(tokens, encoder_hidden_states)
+        out, size = self.proj_out, (height, width)
+        output: Tensor = _image(out(tokens), size) if linear else out(_image(tokens, size))
+        return (output.add_(x),)
+
+
+def _tokens(image: Tensor) -> Tensor:
+    return image.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _image(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    return tokens.view(tokens.shape[0], *size, -1).permute(0, 3, 1, 2)
+
+
+class LeanBlock(nn.Module):
+    """A ``BasicTransformerBlock``, with the projections of self-attention in one."""
+
+    def __init__(self, block: Any, span: slice) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = block.norm1, block.norm2, block.norm3
+        self.own, self.text = block.attn1, block.attn2
+        self.gate, self.out = block.ff.net[0].proj, block.ff.net[2]
+        own = block.attn1
+        projections = torch.cat([own.to_q.weight, own.to_k.weight, own.to_v.weight]).detach()
+        self._projections: Tensor
+        self.register_buffer("_projections", projections, persistent=False)
+        self._span = span
+
+    @staticmethod
+    def replaces(block: Any) -> bool:
+        """Whether it does what this block does."""
+        if not isinstance(block, BasicTransformerBlock) or block.norm_type != "layer_norm" or block.attn2 is None:
+            return False
+        simple = block.pos_embed is None and block._chunk_size is None and not block.only_cross_attention
+        return simple and isinstance(block.ff.net[0], GEGLU) and all(map(_simple, (block.attn1, block.attn2)))
+
+    def forward(self, x: Tensor, text: Tensor) -> Tensor:
+        """Tokens ``[R, h * w, C]`` to tokens of the same shape."""
+        own = F.linear(_layer_norm(x, self.norm1), self._projections)
+        x = _attend(self.own, *own.chunk(3, dim=-1)).add_(x)
+        query = self.text.to_q(_layer_norm(x, self.norm2))
+        x = _attend(self.text, query, *text[..., self._span].chunk(2, dim=-1)).add_(x)
+        value, gate = self.gate(_layer_norm(x, self.norm3)).chunk(2, dim=-1)
+        output: Tensor = self.out(F.gelu(gate).mul_(value)).add_(x)
+        return output
+
+
+def _simple(attention: Any) -> bool:
+    parts = (attention.group_norm, attention.spatial_norm, attention.norm_cross, attention.norm_q, attention.norm_k)
+    bare = all(part is None for part in (*parts, attention.added_kv_proj_dim, attention.to_q.bias))
+    plain = not attention.residual_connection and attention.rescale_output_factor == 1.0
+    return bare and plain and type(attention.processor) is AttnProcessor2_0
+
+
+def _layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    heads: int = attention.heads
+    query, key, value = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (query, key, value))
+    mixed = F.scaled_dot_product_attention(query, key, value)
+    projected: Tensor = attention.to_out[0](mixed.transpose(1, 2).flatten(2))
+    return projected
+
+
+class LeanUpsample(nn.Module):
+    """Nearest-neighbour doubling and a 3x3 convolution in one convolution of 2x2 taps.
+
+    Each input pixel becomes four equal ones, so of a kernel's nine taps those that meet the same pixel are added up
+    first: four kernels of 2x2, one for each place in the block of four, at 4/9 of the arithmetic.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.plain = module
+        self.taps = _merged(module.conv)
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        """Rows ``[R, C, h, w]`` to ``[R, C', 2h, 2w]``; another ``size`` goes the plain way."""
+        if size is not None:
+            return self.plain(x, size)  # type: ignore[no-any-return]
+        rows, _, height, width = x.shape
+        taps: Tensor = self.taps(x)
+        places = taps.view(rows, 2, 2, -1, height + 1, width + 1).permute(0, 4, 5, 1, 2, 3)
+        output = places.new_empty(rows, height, 2, width, 2, places.shape[-1])
+        for a in range(2):
+            for b in range(2):
+                output[:, :, a, :, b] = places[:, a : a + height, b : b + width, a, b]
+        return output.view(rows, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+
+
+def _merged(conv: nn.Conv2d) -> nn.Conv2d:
+    """The four kernels of 2x2, as one convolution whose outputs are by place (row, column), then channel."""
+    weight = conv.weight.detach()
+    rows = [_pair(weight, 2, a) for a in range(2)]
+    kernels = torch.stack([torch.stack([_pair(row, 3, b) for b in range(2)]) for row in rows])
+    out, into = weight.shape[:2]
+    merged = nn.Conv2d(into, 4 * out, 2, padding=1, bias=conv.bias is not None)
+    merged.weight.data = kernels.reshape(4 * out, into, 2, 2).contiguous(memory_format=torch.channels_last)
+    if conv.bias is not None:
+        merged.bias.data = conv.bias.detach().repeat(4)  # type: ignore[union-attr]
+    return merged.requires_grad_(False)
+
+
+def _pair(weight: Tensor, dim: int, place: int) -> Tensor:
+    """Three taps along ``dim`` as the two that the first or second of a pair of equal pixels sees."""
+    first, middle, last = weight.unbind(dim)
+    taps = (first, middle + last) if place == 0 else (first + middle, last)
+    return torch.stack(taps, dim=dim)
