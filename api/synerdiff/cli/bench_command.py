@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -30,27 +29,32 @@ def bench(
     seed: Annotated[int, typer.Option(help="its seed")] = 1,
     policies: Annotated[str, typer.Option(help="comma-separated; see --help")] = "all",
     model: Annotated[str | None, typer.Option(help="checkpoint directory; without: the shipped model")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="torch threads, the same for every policy")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="torch threads, the same for every policy; without: the machine's cores")
+    ] = None,
     capacity: Annotated[int, typer.Option(min=1, help="images the engine holds at a time")] = 16,
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 3,
     closed: Annotated[bool, typer.Option("--closed", help="saturation: every job is there at the start")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here, - for stdout")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw them here (PNG)")] = None,
 ) -> None:
     """Run serving policies over a trace, side by side: throughput, latency, rows, CPU time and fidelity."""
+    from synerdiff.cli.outputs import check_outputs, write_json
+
+    check_outputs(json_file=json_file, plot=plot)
     from synerdiff.bench import report
     from synerdiff.bench.suite import POLICIES, Settings, check_policies
     from synerdiff.cli.bench_run import prepare, run_with_progress
+    from synerdiff.engine.profiler.setup import cores
 
     names = POLICIES if policies == "all" else tuple(name.strip() for name in policies.split(","))
-    settings = Settings(check_policies(names), rounds, threads, capacity, closed)
+    settings = Settings(check_policies(names), rounds, threads or cores(), capacity, closed)
     suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, settings)
     document = run_with_progress(suite)
-    if json_file is not None:
-        json_file.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    if not write_json(document, json_file):
+        out.print(report.markdown(document), markup=False)
     if plot is not None:
         report.plot(document, plot)
-    out.print(report.markdown(document), markup=False)
     failed = [item["policy"] for item in document["policies"] if item["failed"]]
     if failed:
         err.print(f"below the fidelity floor of its class: {', '.join(failed)}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from synerdiff.cli.console import err, out, print_json
+from synerdiff.cli.console import err, out
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -41,8 +40,9 @@ def fidelity(
     from synerdiff.cli.extras import require
 
     require("worker")
-    if plot is not None:
-        require("bench")
+    from synerdiff.cli.outputs import check_outputs, write_json
+
+    check_outputs(json_file=json_file, plot=plot)
     from synerdiff.cli import fidelity_run as work
 
     settings = work.scenarios(samplers, steps, guidance, seeds)
@@ -51,13 +51,9 @@ def fidelity(
     if calibrate:
         err.print(f"calibration written to {work.calibrate(loaded, directory)}")
     document = work.study(loaded, texts, settings, frontier or plot is not None)
+    if not write_json(document, json_file):
+        out.print(work.table(document))
     if plot is not None:
         from synerdiff.cli.fidelity_plot import draw
 
         draw(document, plot)
-    if json_file == Path("-"):
-        print_json(document)
-        return
-    if json_file is not None:
-        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    out.print(work.table(document))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +49,10 @@ def simulate(
 
     require("scheduler")
     from synerdiff.cli import policy_input as given
+    from synerdiff.cli.outputs import check_outputs
     from synerdiff.policy.simulator import Scenario
+
+    check_outputs(json_file=json_file, plot=plot)
 
     measured = given.read_profile(profile)
     replayed = given.read_plan(plan) if plan else None
@@ -111,21 +113,22 @@ def _run(policies: str, workload: list[SimJob], scenario: Any, slo: float | None
 
 
 def _write(found: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from synerdiff.cli.outputs import write_json
 
-    from synerdiff.cli.console import print_json
-    from synerdiff.policy.simulator.report import table
-
+    if not write_json(found, json_file):
+        _show(found)
     if plot is not None:
         from synerdiff.cli.simulate_plot import draw_bars
 
         draw_bars(found, plot)
-    if json_file is not None and str(json_file) == "-":
-        print_json(found)
-        return
-    if json_file is not None:
-        json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from synerdiff.policy.simulator.report import table
+
     header, *rows = table(found)
     shown = Table(title=f"{found['machine']}, {found['model']}, virtual seconds", box=SIMPLE_HEAD)
     for name in header:
