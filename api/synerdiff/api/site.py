@@ -18,7 +18,8 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _PATHS = {"index.html": "/"}
 _HEADERS = {
     # Images come from S3, wherever that is; everything else from here.
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: http: https:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: http: https:; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",

@@ -20,9 +20,10 @@ export async function call(path, options) {
   return (await request(path, options)).json();
 }
 
-// A job's server-sent events, to the end of the stream.
-export async function* events(path) {
-  const reader = (await request(path)).body.pipeThrough(new TextDecoderStream()).getReader();
+// A job's server-sent events past the one with this id, to the end of the stream.
+export async function* events(path, after) {
+  const headers = after ? { "Last-Event-ID": after } : {};
+  const reader = (await request(path, { headers })).body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();

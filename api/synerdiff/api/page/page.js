@@ -15,6 +15,7 @@ const batch = new Batch(find("batch"), find("batch-none"), cancel);
 const results = new Results(find("results"), find("results-none"), find("viewer"), fillForm);
 const own = new Set();
 const following = new Set();
+const told = new Map(); // the last event of each job whose stream broke
 let finished = [];
 
 onUnauthorized(() => ((find("access").hidden = false), (find("access").open = true)));
@@ -49,6 +50,7 @@ function fillForm(job) {
   for (const element of find("form").elements) {
     if (element.name in job) element.value = job[element.name];
   }
+  find("more").open = true; // some of what was filled in is there
   find("prompt").focus();
 }
 
@@ -81,7 +83,11 @@ async function follow(id) {
   if (following.has(id) || following.size >= FOLLOWED) return;
   following.add(id);
   try {
-    for await (const event of events(`/v1/jobs/${id}/events?previews=true`)) batch.take(id, event);
+    for await (const event of events(`/v1/jobs/${id}/events?previews=true`, told.get(id))) {
+      if (event.id) told.set(id, event.id);
+      batch.take(id, event);
+    }
+    told.delete(id);
   } catch {
     // the next list tells
   }

@@ -12,15 +12,19 @@ function make(name, properties = {}, ...children) {
 
 export class Results {
   constructor(list, none, viewer, use) {
-    Object.assign(this, { list, none, viewer, use, items: new Map() });
+    Object.assign(this, { list, none, viewer, use, items: new Map(), newest: new Map() });
   }
 
-  // Newest first; what is there already stays, so that pictures are not loaded again.
+  // Newest first; what is there already stays, so that pictures are not loaded again. Addresses of pictures expire:
+  // one that could not be loaded takes its newest.
   show(views) {
+    this.newest = new Map(views.map((view) => [view.id, view]));
     const kept = new Set(views.map(({ id }) => id));
     for (const [id, item] of this.items) if (!kept.has(id)) item.remove(), this.items.delete(id);
     views.forEach((view, index) => {
       const item = this.items.get(view.id) ?? this.#add(view);
+      const picture = item.querySelector("img");
+      if (picture?.complete && !picture.naturalWidth) picture.src = view.images[0].url;
       if (this.list.children[index] !== item) this.list.insertBefore(item, this.list.children[index] ?? null);
     });
     this.none.hidden = views.length > 0;
@@ -34,7 +38,7 @@ export class Results {
     const text = make("span", { className: "text", textContent: view.job.prompt });
     const note = make("span", { className: "quiet", textContent: note_of(view) });
     const button = make("button", { type: "button" }, picture, text, note);
-    button.addEventListener("click", () => this.#open(view));
+    button.addEventListener("click", () => this.#open(this.newest.get(view.id) ?? view));
     const item = make("li", {}, button);
     this.items.set(view.id, item);
     return item;
@@ -43,8 +47,10 @@ export class Results {
   #open(view) {
     document.getElementById("viewer-title").textContent = view.job.prompt;
     const pictures = make("div", { className: "pictures" });
-    for (const one of view.images) {
-      pictures.append(make("a", { href: one.url, target: "_blank", rel: "noreferrer" }, image(view, one, `${view.job.prompt}, seed ${one.seed}`)));
+    for (const [index, one] of view.images.entries()) {
+      const link = make("a", { href: one.url, target: "_blank", rel: "noreferrer" }, image(view, one, `${view.job.prompt}, seed ${one.seed}`));
+      link.addEventListener("click", () => (link.href = (this.newest.get(view.id) ?? view).images[index].url));
+      pictures.append(link);
     }
     const again = make("button", { type: "button", className: "plain", textContent: "Use its settings" });
     again.addEventListener("click", () => (this.viewer.close(), this.use(view.job)));
