@@ -49,6 +49,22 @@ def test_dead_jobs_are_listed_with_the_reason_and_can_be_retried(
     assert runner.invoke(app, ["jobs", "dead", "--json"]).stdout == ""
 
 
+def test_a_job_whose_model_left_the_catalogue_is_retried_all_the_same(
+    redis_client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNERDIFF_REDIS_URL", redis_url)
+    job_id = dead_job(Ledger(redis_client, LedgerConfig(max_attempts=1)))
+    redis_client.delete("synerdiff:catalogue")
+    again = CliRunner().invoke(app, ["jobs", "retry", job_id])
+    assert (again.exit_code, again.stdout) == (0, f"{job_id} queued\n"), again.output
+
+
+def test_dead_jobs_are_looked_for_among_so_many(redis_client: redis.Redis) -> None:
+    ledger = Ledger(redis_client, LedgerConfig(max_attempts=1))
+    ids = [dead_job(ledger) for _ in range(3)]
+    assert [view.id for view in ledger.list_jobs(state=JobState.DEAD, among=2)] == ids[:0:-1]
+
+
 def test_the_defaults_bring_a_dead_workers_jobs_back_within_15_s() -> None:
     """The longest way back: the lease and the registration lapse, and the reaper comes round a tick later."""
     settings = Settings()

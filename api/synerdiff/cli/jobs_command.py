@@ -35,7 +35,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs: those that are open or, with --state, those in a state."""
+    """List jobs, newest first: of any state or, with --state, of one."""
     from synerdiff.client import Client
     from synerdiff.protocol import pool_of
 
@@ -98,7 +98,7 @@ def retry(ids: Ids, as_json: AsJson = False) -> None:
         def again(job_id: str) -> JobView:
             view = client.get(job_id)
             submission = client.backend.ledger.retry(job_id)
-            client.backend.ring(client.backend.catalogue.entry(view.job.model).pool, submission.released)
+            client.backend.ring(client.backend.catalogue.pool(view.job.model), submission.released)
             return client.get(job_id)
 
         _each(ids, again, as_json)

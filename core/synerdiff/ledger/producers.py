@@ -140,7 +140,7 @@ class ProducerOperations(Operations):
 
     def _candidates(self, state: JobState | None, pool: str | None, among: int) -> list[str]:
         if state is JobState.DEAD and pool is None:
-            return self.range_newest("jobs:dead")
+            return [job_id for job_id, _ in self.range_scored("jobs:dead", among)]
         open_kinds = {JobState.RUNNING: "leases:", JobState.QUEUED: "jobs:open:"}
         kind = "jobs:recent:" if state is None else open_kinds.get(state, "jobs:recent:")
         pools = [pool] if pool is not None else self.pools()
