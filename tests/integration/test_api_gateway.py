@@ -20,6 +20,7 @@ import httpx
 import openai
 import pytest
 import redis
+from pydantic import SecretStr
 
 from synerdiff.api.body import MAX_BODY_BYTES
 from synerdiff.cli.embedded import EmbeddedRedis, S3Access
@@ -262,7 +263,7 @@ def test_paths_methods_and_headers_that_are_wrong(http: httpx.Client) -> None:
 
 
 def test_tenants_see_their_own_jobs_alone(settings: Settings) -> None:
-    with served(settings.model_copy(update={"api_keys": "red:r-key,blue:b-key"})) as here:
+    with served(settings.model_copy(update={"api_keys": SecretStr("red:r-key,blue:b-key")})) as here:
         here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))
         with httpx.Client(base_url=here.url) as http:
             red, blue = ({"Authorization": f"Bearer {key}"} for key in ("r-key", "b-key"))
@@ -286,7 +287,7 @@ def test_tenants_see_their_own_jobs_alone(settings: Settings) -> None:
 
 
 def test_an_id_in_use_by_another_tenant_tells_nothing(settings: Settings) -> None:
-    with served(settings.model_copy(update={"api_keys": "red:r-key,blue:b-key"})) as here:
+    with served(settings.model_copy(update={"api_keys": SecretStr("red:r-key,blue:b-key")})) as here:
         here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))
         red, blue = ({"Authorization": f"Bearer {key}"} for key in ("r-key", "b-key"))
         body = {"prompt": "a secret fox", "id": "mine-1"}
@@ -417,6 +418,47 @@ def test_previews_are_streamed_to_those_who_ask(
     assert pictures[0]["data"]["0"].startswith("data:image/webp;base64,")
     assert not redis_client.exists(f"synerdiff:preview:{job['id']}")
     assert all(event["kind"] != "preview" for event in _events(http, job["events_url"]))
+
+
+def test_openai_clients_do_not_send_a_failed_job_again(here: Served, worker: FakeWorker) -> None:
+    with (
+        openai.OpenAI(base_url=f"{here.url}/v1", api_key="unused", max_retries=2, timeout=60) as client,
+        pytest.raises(openai.InternalServerError, match="caught fire"),
+    ):
+        client.images.generate(prompt="please fail", extra_body={"steps": 1})
+    assert len(here.gateway.backend.ledger.list_jobs(pool=POOL)) == 1
+
+
+def test_images_under_one_key_are_one_job(http: httpx.Client, here: Served, worker: FakeWorker) -> None:
+    def post(prompt: str) -> httpx.Response:
+        body = {"prompt": prompt, "steps": 1}
+        return http.post("/v1/images/generations", json=body, headers={"Idempotency-Key": "order-1"})
+
+    first, again = post("a fox").json(), post("a fox").json()
+    assert again["job_id"] == first["job_id"]
+    _error(post("a hen"), 409, "idempotency_conflict")
+    text = http.get("/metrics").text
+    for created in ("true", "false"):
+        assert f'synerdiff_jobs_submitted_total{{created="{created}"}} 1.0' in text
+
+
+def test_a_tenant_has_so_many_streams(settings: Settings) -> None:
+    with (
+        served(settings.model_copy(update={"tenant_streams": 1})) as here,
+        httpx.Client(base_url=here.url, timeout=30) as http,
+    ):
+        here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))
+        job = http.post("/v1/jobs", json={"prompt": "hold"}).json()
+        with http.stream("GET", job["events_url"]) as first:
+            assert first.status_code == 200
+            reply = http.get(job["events_url"])
+            assert "may have 1 event streams open" in _error(reply, 429, "too_many_streams")["message"]
+            assert int(reply.headers["Retry-After"]) >= 1
+            reply = http.post("/v1/images/generations", json={"prompt": "hold", "stream": True})
+            _error(reply, 429, "too_many_streams")
+            assert len(here.gateway.backend.ledger.list_jobs(pool=POOL)) == 1
+        http.delete(job["url"])
+        wait_until(lambda: http.get(job["events_url"]).status_code == 200, what="the first stream is counted out")
 
 
 def test_openai_errors(openai_client: openai.OpenAI, worker: FakeWorker) -> None:

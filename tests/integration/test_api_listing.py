@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 import redis
+from pydantic import SecretStr
 
 from synerdiff.cli.embedded import S3Access
 from synerdiff.protocol import ModelEntry
@@ -57,7 +58,7 @@ def test_running_jobs_are_found_behind_a_long_queue(settings: Settings) -> None:
 
 
 def test_a_tenant_lists_its_own_jobs(settings: Settings, redis_client: redis.Redis) -> None:
-    with served(settings.model_copy(update={"api_keys": "red:r-key,blue:b-key"})) as here:
+    with served(settings.model_copy(update={"api_keys": SecretStr("red:r-key,blue:b-key")})) as here:
         here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))
         with httpx.Client(base_url=here.url, timeout=30) as http:
             red, blue = ({"Authorization": f"Bearer {key}"} for key in ("r-key", "b-key"))

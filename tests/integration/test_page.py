@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
+from pydantic import SecretStr
 
 from synerdiff.cli.embedded import EmbeddedRedis, EmbeddedS3
 from synerdiff.protocol import JobState
@@ -110,7 +112,7 @@ def page(browser: Browser, fleet: Fleet) -> Iterator[Page]:
 
 
 def enqueue(page: Page, prompt: str, **fields: str) -> None:
-    page.get_by_label("Prompt").fill(prompt)
+    page.locator("#prompt").fill(prompt)
     for label, value in fields.items():
         page.get_by_label(label.capitalize(), exact=True).fill(value)
     page.get_by_role("button", name="Enqueue").click()
@@ -125,6 +127,10 @@ def result(page: Page, prompt: str) -> None:
 
 
 def test_a_prompt_becomes_a_picture_with_its_receipt(page: Page, fleet: Fleet) -> None:
+    page.get_by_text("Negative prompt, size, format").click()
+    for label, value in {"Negative prompt": "a blurred stem", "Width": "64", "Height": "128"}.items():
+        page.get_by_label(label).fill(value)
+    page.get_by_label("Format").select_option("webp")
     enqueue(page, "a red apple on snow", steps="30", images="2", seed="7")
     card = page.locator("#batch .card", has_text="a red apple on snow")
     expect(card).to_be_visible()
@@ -136,15 +142,38 @@ def test_a_prompt_becomes_a_picture_with_its_receipt(page: Page, fleet: Fleet) -
     sizes = dialog.locator("img").evaluate_all(
         "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
     )
-    assert sizes == [128, 128]
+    assert sizes == [64, 64]
+    page.locator("#form").evaluate("form => form.reset()")
+    page.locator("#more").evaluate("more => (more.open = false)")
     dialog.get_by_role("button", name="Use its settings").click()
-    expect(page.get_by_label("Steps", exact=True)).to_have_value("30")
-    expect(page.get_by_label("Seed")).to_have_value("7")
+    kept = {"Steps": "30", "Seed": "7", "Negative prompt": "a blurred stem", "Width": "64", "Height": "128"}
+    for label, value in kept.items():
+        expect(page.get_by_label(label, exact=True)).to_have_value(value)
+    expect(page.get_by_label("Format")).to_have_value("webp")
+    expect(page.get_by_label("Format")).to_be_visible()
     expect(page.locator("#slots rect.unet").first).to_be_attached()
     expect(page.locator("#slots rect.vae").first).to_be_attached()
     figures = page.locator("#figures")
     expect(figures).to_contain_text("Theta")
     expect(figures.locator("div", has_text="E2E P50")).not_to_contain_text("–")
+
+
+def test_a_picture_whose_address_expired_takes_its_newest(page: Page) -> None:
+    refused: list[str] = []
+
+    def first_expired(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=403)
+
+    page.route(re.compile("X-Amz-Signature"), first_expired)
+    enqueue(page, "a pear in the rain", steps="2")
+    picture = page.locator("#results button", has_text="a pear in the rain").locator("img")
+    expect(picture).to_have_js_property("naturalWidth", 128, timeout=PATIENCE_MS)
+    assert len(refused) == 1
+    assert picture.get_attribute("src") != refused[0]
 
 
 def test_markup_in_a_prompt_stays_text(page: Page) -> None:
@@ -210,7 +239,7 @@ def test_it_fits_and_can_be_read(page: Page, tmp_path: Path, width: str, scheme:
 
 
 def test_without_a_key_it_asks_for_one(browser: Browser, fleet: Fleet) -> None:
-    settings = fleet.here.gateway.settings.model_copy(update={"api_keys": "red:r-key,blue:b-key"})
+    settings = fleet.here.gateway.settings.model_copy(update={"api_keys": SecretStr("red:r-key,blue:b-key")})
     with served(settings) as here:
         page = browser.new_page()
         page.goto(here.url)

@@ -8,7 +8,17 @@ import pytest
 
 from synerdiff.api import errors
 from synerdiff.protocol import FieldError, SynerDiffError
-from synerdiff.protocol.errors import InvalidJob, JobNotFound, Overloaded, Unauthorized
+from synerdiff.protocol.errors import (
+    IdempotencyConflict,
+    InvalidJob,
+    JobDead,
+    JobFailed,
+    JobNotFound,
+    LedgerUnavailable,
+    Overloaded,
+    Unauthorized,
+    WaitTimeout,
+)
 
 
 def _body(error: SynerDiffError) -> dict[str, object]:
@@ -47,6 +57,22 @@ def test_a_missing_key_is_challenged() -> None:
     answer = errors.reply(Unauthorized("send a key"))
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (JobFailed("it failed"), "false"),
+        (JobDead("it crashed its workers"), "false"),
+        (WaitTimeout("it runs on"), "false"),
+        (IdempotencyConflict("other fields"), "false"),
+        (Overloaded("full", retry_after_s=1.0), "true"),
+        (LedgerUnavailable("away"), "true"),
+        (errors.SlowBody("slow"), "true"),
+    ],
+)
+def test_openai_clients_are_told_what_to_send_again(error: SynerDiffError, again: str) -> None:
+    assert errors.reply(error).headers["x-should-retry"] == again
 
 
 def test_any_text_can_be_sent_back() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from synerdiff.api.hub import EventHub
+from synerdiff.api.hub import WAITING_EVENTS, WAITING_PREVIEWS, EventHub
 from synerdiff.protocol import JobEvent
 from synerdiff.protocol.errors import LedgerUnavailable
 
@@ -84,7 +84,7 @@ def test_many_followers_of_many_jobs_share_one_reader(hub: EventHub, streams: St
         for job_id in jobs:
             streams.add(job_id, "queued")
         tasks = [asyncio.create_task(_kinds(hub, job_id)) for job_id in jobs for _ in range(3)]
-        while hub.followers < 90:
+        while hub.followers < 90 or not streams.readers:
             await asyncio.sleep(0)
         for step in range(1, 6):
             for job_id in jobs:
@@ -137,6 +137,32 @@ def test_previews_come_to_those_who_asked_and_carry_no_id(hub: EventHub, streams
 
     asyncio.run(run())
     assert seen == {True: ["1-0", "", "2-0", "3-0"], False: ["1-0", "2-0", "3-0"]}
+
+
+@pytest.mark.parametrize("many", [WAITING_EVENTS // 2, 3 * WAITING_EVENTS])
+def test_a_slow_follower_is_bounded_and_misses_no_event(hub: EventHub, streams: Streams, many: int) -> None:
+    seen: list[str] = []
+    waiting: list[int] = []
+
+    async def run() -> None:
+        streams.add("a", "queued")
+        events = hub.follow("a", previews=True)
+        seen.append((await anext(events)).kind)
+        for step in range(1, many + 1):  # none of these is read
+            streams.pictures["a"] = JobEvent(id=f"{step}-1", kind="preview")
+            streams.add("a", "step", step)
+            while streams.pictures or hub._after["a"] != f"{step + 1}-0":
+                await asyncio.sleep(0)
+            [follower] = hub._followers["a"]
+            waiting.append(follower.queue.qsize())
+        streams.add("a", "succeeded")
+        seen.extend([f"{event.kind}{event.step}" async for event in events])
+
+    asyncio.run(run())
+    assert max(waiting) <= WAITING_EVENTS
+    assert len([kind for kind in seen if kind == "preview0"]) <= WAITING_PREVIEWS
+    told = [kind for kind in seen if kind != "preview0"]
+    assert told == ["queued", *(f"step{step}" for step in range(1, many + 1)), "succeeded0"]
 
 
 def test_a_follower_that_leaves_is_forgotten(hub: EventHub, streams: Streams) -> None:

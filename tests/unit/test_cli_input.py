@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from synerdiff.cli.console import exit_code
+from synerdiff.cli.diagnosis import settings_table
 from synerdiff.cli.flower import flower_arguments
 from synerdiff.cli.generation import job_fields
 from synerdiff.cli.job_input import by_line, read_jobs, read_metadata
@@ -185,3 +186,11 @@ def test_doctor_lists_settings_without_their_secrets() -> None:
     finished = run("doctor", "--settings", SYNERDIFF_S3_SECRET_KEY="hush", SYNERDIFF_API_KEYS="a:hush")
     assert finished.returncode == 0
     assert "hush" not in finished.stdout
+
+
+def test_doctor_tells_which_secrets_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNERDIFF_API_KEYS", "a:hush")
+    monkeypatch.delenv("SYNERDIFF_WEBHOOK_SECRETS", raising=False)
+    values = {row["variable"]: row["value"] for row in settings_table()}
+    assert (values["SYNERDIFF_API_KEYS"], values["SYNERDIFF_WEBHOOK_SECRETS"]) == ("(set)", "")
+    assert "hush" not in repr(load())

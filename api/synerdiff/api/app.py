@@ -19,6 +19,7 @@ from synerdiff.api.metrics import Measured, Metrics
 from synerdiff.api.outlook import Outlook
 from synerdiff.api.partial import MAX_PARTIAL_IMAGES
 from synerdiff.api.schema import job_schema
+from synerdiff.api.streams import Streams
 from synerdiff.api.webhooks import Rules, Secrets, Webhooks
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _gateway(settings: Settings) -> Gateway:
-    keys = Keys(settings.api_keys)
+    keys = Keys(settings.api_keys.get_secret_value())
     backend = Backend.connect(settings)
     ledger = backend.ledger
 
@@ -67,6 +68,7 @@ def _gateway(settings: Settings) -> Gateway:
         Metrics(),
         Outlook(ledger, backend.catalogue.pool),
         Webhooks(backend, rules, secrets),
+        Streams(settings.tenant_streams),
     )
 
 
@@ -89,7 +91,7 @@ def _describe(app: FastAPI, settings: Settings) -> None:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
             found["components"]["schemas"] |= _request_schemas(settings)
-            if not settings.api_keys:
+            if not settings.api_keys.get_secret_value():
                 _without_keys(found)
             app.openapi_schema = found
         return app.openapi_schema

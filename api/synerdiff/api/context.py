@@ -10,6 +10,7 @@ from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Metrics
 from synerdiff.api.outlook import Outlook
+from synerdiff.api.streams import Streams
 from synerdiff.api.webhooks import Webhooks
 from synerdiff.client.backend import Backend
 from synerdiff.settings import Settings
@@ -26,6 +27,7 @@ class Gateway:
     metrics: Metrics
     outlook: Outlook
     webhooks: Webhooks
+    streams: Streams
 
 
 def gateway_of(request: Request) -> Gateway:

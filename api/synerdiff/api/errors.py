@@ -100,6 +100,12 @@ class InvalidRequest(InvalidJob):
     code = "invalid_request"
 
 
+class TooManyStreams(Overloaded):
+    """The tenant has as many event streams open as it may; try again after ``retry_after_s`` seconds."""
+
+    code = "too_many_streams"
+
+
 class InternalError(SynerDiffError):
     """The gateway failed; its log says why."""
 
@@ -122,8 +128,13 @@ def text(content: Any) -> str:
 
 
 def reply(error: SynerDiffError, headers: dict[str, str] | None = None) -> Response:
-    """The HTTP answer of an error."""
+    """The HTTP answer of an error.
+
+    ``x-should-retry`` is what OpenAI's clients go by; without it they send every 409, 429 and 5xx again, and so a job
+    that failed or did not end in time.
+    """
     found = dict(headers or {})
+    found["x-should-retry"] = "true" if error.retryable and error.http_status != 504 else "false"
     if isinstance(error, Overloaded):
         found["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):

@@ -19,6 +19,8 @@ log = logging.getLogger("synerdiff.api")
 BLOCK_S = 0.2  # how late a new follower's first live event may be
 RETRY_S = 0.5
 RECHECK_S = 15.0
+WAITING_EVENTS = 100  # about what a stream keeps
+WAITING_PREVIEWS = 8
 
 ReadMany = Callable[[Mapping[str, str], float, Mapping[str, str]], Sequence[tuple[str, JobEvent]]]
 ReadOne = Callable[[str, str], Sequence[JobEvent]]
@@ -29,7 +31,18 @@ Ended = Callable[[str], bool]
 class _Follower:
     loop: asyncio.AbstractEventLoop
     previews: bool = False
-    queue: asyncio.Queue[JobEvent] = field(default_factory=asyncio.Queue)  # bounded by the stream's own trimming
+    queue: asyncio.Queue[JobEvent] = field(default_factory=asyncio.Queue)
+    behind: bool = False
+
+    def put(self, event: JobEvent) -> None:
+        """Queue an event for a client that may read slowly: previews go first; then all, and it reads the stream."""
+        waiting = self.queue.qsize()
+        if self.behind or (event.kind == "preview" and waiting >= WAITING_PREVIEWS):
+            return
+        if waiting >= WAITING_EVENTS:
+            self.behind, self.queue = True, asyncio.Queue()
+            return
+        self.queue.put_nowait(event)
 
 
 class EventHub:
@@ -82,10 +95,13 @@ class EventHub:
                 event_or_none = await self._next(follower)
                 if event_or_none is None:
                     ended = await asyncio.to_thread(self._ended, job_id)
-                    # The record may have ended a moment ago, with its last event still on the way here.
-                    for event in await asyncio.to_thread(self._read_one, job_id, after) if ended else ():
+                    # The record may have ended a moment ago, with its last event still on the way here; and who fell
+                    # behind goes on from the stream.
+                    behind, follower.behind = follower.behind, False
+                    for event in await asyncio.to_thread(self._read_one, job_id, after) if ended or behind else ():
                         after = event.id
                         yield event
+                        ended = ended or event.final
                 elif event_or_none.kind == "preview":
                     yield event_or_none
                 elif _order(event_or_none.id) > _order(after):
@@ -96,6 +112,8 @@ class EventHub:
             self._leave(job_id, follower)
 
     async def _next(self, follower: _Follower) -> JobEvent | None:
+        if follower.behind:
+            return None
         try:
             return await asyncio.wait_for(follower.queue.get(), RECHECK_S)
         except TimeoutError:
@@ -146,7 +164,7 @@ class EventHub:
             for follower in self._followers[job_id]:
                 if preview and not follower.previews:
                     continue
-                follower.loop.call_soon_threadsafe(follower.queue.put_nowait, event)
+                follower.loop.call_soon_threadsafe(follower.put, event)
 
 
 def _order(event_id: str) -> tuple[int, int]:

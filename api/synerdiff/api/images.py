@@ -7,6 +7,7 @@ import base64
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,10 +18,11 @@ from starlette.concurrency import run_in_threadpool
 
 from synerdiff.api.body import json_object
 from synerdiff.api.context import Gateway, gateway_of
-from synerdiff.api.jobs import HEARTBEAT_S, STREAM, STREAM_HEADERS, stored
+from synerdiff.api.jobs import STREAM, IdempotencyKey, stored
 from synerdiff.api.keys import Tenant
 from synerdiff.api.partial import MAX_PARTIAL_IMAGES, streamed
 from synerdiff.api.schema import IMAGES_BODY, WAIT_ERRORS
+from synerdiff.api.streams import EventStream
 from synerdiff.client import outcome
 from synerdiff.client.images import fetch, with_urls
 from synerdiff.protocol import FieldError, JobView
@@ -71,6 +73,7 @@ async def generate(
     gateway: Annotated[Gateway, Depends(gateway_of)],
     tenant: Tenant,
     request: Annotated[dict[str, Any], Depends(json_object)],
+    idempotency_key: IdempotencyKey = None,
 ) -> Images | EventSourceResponse:
     """Make images and wait for them. A job's own fields (steps, seed, ...) may be given beside OpenAI's.
 
@@ -78,11 +81,13 @@ async def generate(
     ``image_generation.completed`` for each image.
     """
     fields, wanted = translate(request)
-    submission = await run_in_threadpool(stored, gateway, fields, tenant)
-    gateway.metrics.submitted.labels(created="true").inc()
-    if wanted.stream:
-        events = streamed(gateway, submission.id, wanted.partial_images)
-        return EventSourceResponse(events, ping=HEARTBEAT_S, headers=STREAM_HEADERS)
+    with ExitStack() as held:
+        if wanted.stream:
+            held.enter_context(gateway.streams.one(tenant))  # before the job: one that nobody may follow is not stored
+        submission = await run_in_threadpool(stored, gateway, fields, tenant, idempotency_key)
+        gateway.metrics.submitted.labels(created=str(submission.created).lower()).inc()
+        if wanted.stream:
+            return EventStream(streamed(gateway, submission.id, wanted.partial_images), held.pop_all())
     view = await _ended(gateway, submission.id)
     data = await run_in_threadpool(_data, gateway, view, wanted.form)
     return Images(created=int(time.time()), data=data, job_id=view.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -17,20 +18,22 @@ from synerdiff.api.errors import InvalidRequest
 from synerdiff.api.following import sent
 from synerdiff.api.keys import DEFAULT_TENANT, TENANT, Tenant
 from synerdiff.api.schema import JOB_BODY, JOB_ID, SUBMIT_ERRORS, errors_of
+from synerdiff.api.streams import EventStream
 from synerdiff.client.images import with_urls
 from synerdiff.ledger import Submission
 from synerdiff.protocol import FieldError, JobState, JobView
 from synerdiff.protocol.errors import Forbidden, JobNotFound, RateLimited
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-HEARTBEAT_S = 15
 STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
-STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
 Here = Annotated[Gateway, Depends(gateway_of)]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="the same key again returns the first job")
+]
 
 
 _ACCEPTED: JsonDict = {
@@ -114,9 +117,7 @@ async def submit(
     gateway: Here,
     tenant: Tenant,
     fields: Body,
-    idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=255, description="the same key again returns the first job")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     """Store a job; it runs as soon as a worker is free."""
     submission = await run_in_threadpool(stored, gateway, fields, tenant, idempotency_key)
@@ -159,7 +160,7 @@ def cancel(
     response_class=EventSourceResponse,
     responses={
         200: {"content": STREAM},
-        **errors_of(401, 404, 422, 503),
+        **errors_of(401, 404, 422, 429, 503),
     },
 )
 async def events(
@@ -176,7 +177,9 @@ async def events(
     """
     after = _after(last_event_id)
     view = await run_in_threadpool(owned, gateway, job_id, tenant)
-    return EventSourceResponse(sent(gateway, view, after, previews=previews), ping=HEARTBEAT_S, headers=STREAM_HEADERS)
+    with ExitStack() as held:
+        held.enter_context(gateway.streams.one(tenant))
+        return EventStream(sent(gateway, view, after, previews=previews), held.pop_all())
 
 
 def _after(last_event_id: str | None) -> str:

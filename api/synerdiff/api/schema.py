@@ -22,7 +22,7 @@ _MEANING = {
     413: "The body is too large",
     415: "The body is not application/json",
     422: "A field is wrong; `errors` lists each",
-    429: "The queue is full; `Retry-After` says when to try again",
+    429: "The queue or a quota is full; `Retry-After` says when to try again",
     500: "The job failed",
     503: "Redis or S3 cannot be reached",
     504: "The job did not end in time",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 GRACE_S = 5
+UNREAD_MS = 60_000
 
 
 def run_gateway(settings: Settings) -> int:
@@ -54,6 +55,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(
+        socket, "TCP_USER_TIMEOUT"
+    ):  # Linux: a connection whose client reads nothing is dropped with its buffers
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -64,7 +64,9 @@ def without_password(url: str) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if isinstance(value, SecretStr) or (name in ("api_keys", "s3_access_key") and value):
+    if isinstance(value, SecretStr):
+        return "(set)" if value.get_secret_value() else ""
+    if name == "s3_access_key" and value:
         return "(set)"
     if name == "redis_url":
         return without_password(value)

@@ -106,14 +106,17 @@ class Settings(BaseSettings):
         default=0.0, ge=0, description="submits a second that the gateway takes of one tenant; 0: no cap"
     )
     tenant_burst: int = Field(default=20, ge=1, description="submits that a tenant may make at once")
+    tenant_streams: int = Field(
+        default=500, ge=0, description="event streams that a tenant may have open on one gateway; 0: no cap"
+    )
     max_attempts: int = Field(default=3, ge=1)
     result_ttl_s: float = Field(default=86_400.0, gt=0, description="how long finished records are kept")
     dead_ttl_s: float = Field(default=14 * 86_400.0, gt=0, description="how long dead records are kept")
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8000, ge=0, le=65_535)
-    api_keys: str = Field(
-        default="", description="tenant:key pairs, comma-separated; empty: no keys needed, one tenant"
+    api_keys: SecretStr = Field(
+        default=SecretStr(""), description="tenant:key pairs, comma-separated; empty: no keys needed, one tenant"
     )
     webhook_secrets: SecretStr = Field(
         default=SecretStr(""), description="tenant:whsec_SECRET pairs, comma-separated; * is every other tenant"
