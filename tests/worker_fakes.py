@@ -42,7 +42,7 @@ class FakeEngine:
         return not self._jobs
 
     def admit(self, request: Request, kept: bytes | None) -> None:
-        self._jobs[request.job_id] = (request, -1)
+        self._jobs.setdefault(request.job_id, (request, -1))
 
     def cancel(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)

@@ -17,8 +17,9 @@ import pytest
 from synerdiff.engine.types import Request
 from synerdiff.protocol import Job
 from synerdiff.protocol.errors import EngineError, ModelError
+from synerdiff.workers import process
 from synerdiff.workers.bridge import Bridge, BridgeConfig
-from synerdiff.workers.messages import EngineSpec, Profiled, SetPlan
+from synerdiff.workers.messages import Command, EngineSpec, Profiled, SetPlan
 from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, News, Run
 from tests.support import wait_until
 from tests.worker_fakes import FACTORY
@@ -84,9 +85,22 @@ def test_a_cancelled_job_is_heard_of_no_more() -> None:
     with running() as bridge:
         run = submit(bridge, "cat", steps=100_000)
         until(run, Moved)
-        bridge.cancel(run.id)
+        bridge.cancel(run)
         other = submit(bridge, "dog")
         until(other, Imaged)
+        assert len(bridge._router) == 0
+
+
+def test_a_job_that_comes_again_is_begun_again_and_its_first_run_cannot_drop_it() -> None:
+    with running() as bridge:
+        first = submit(bridge, "cat", steps=100_000)
+        until(first, Moved)
+        again = Run(first.job, token=2)
+        bridge.admit(again, Request(first.id, "cat", "", 64, 64, 4, 5.0, "ddim", 7, 1, "exact"))
+        bridge.part(first)
+        bridge.cancel(first)
+        news = until(again, Imaged)
+        assert max(each.steps for each in news[-3:] if isinstance(each, Moved)) == 4
         assert len(bridge._router) == 0
 
 
@@ -121,6 +135,73 @@ def test_a_hung_engine_is_ended_and_started_again() -> None:
         assert "silent" in lost.reason
         assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
         assert not psutil.pid_exists(before or 0)
+
+
+def test_an_engine_process_that_does_not_end_has_its_device_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = Watcher()
+    monkeypatch.setattr(process, "KILL_WAIT_S", 0.2)
+    with running(watcher, hang_s=1.0) as bridge:
+        pid = bridge.pid or 0
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess.Popen, "kill", lambda _: None)  # as one that waits for its driver ignores it
+            lost = until(submit(bridge, "hang"), EngineLost)[-1]
+            assert isinstance(lost, EngineLost)
+            assert "silent" in lost.reason
+            assert "does not end" in lost.reason
+            [sentence] = wait_until(lambda: watcher.failing, what="the bridge to give up")
+            assert "memory" in sentence
+        assert watcher.changes == [True, False]
+        os.kill(pid, signal.SIGKILL)
+        undead = bridge._undead
+        assert undead is not None
+        wait_until(lambda: not undead.alive, what="the process to end")
+
+
+def test_the_bridge_survives_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as bridge:
+        with monkeypatch.context() as patched:
+            patched.setattr(bridge._router, "route", lambda event: 1 / 0)
+            lost = until(submit(bridge, "cat"), EngineLost)[-1]
+        assert isinstance(lost, EngineLost)
+        assert "ZeroDivisionError" in lost.reason
+        assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+
+
+def test_a_process_that_goes_as_it_becomes_ready_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [1]
+    send = process.EngineProcess.send
+
+    def refuse_once(self: process.EngineProcess, command: Command) -> None:
+        if isinstance(command, SetPlan) and refusals:
+            refusals.pop()
+            raise EngineError("the engine process is gone")
+        send(self, command)
+
+    with running() as bridge:
+        monkeypatch.setattr(process.EngineProcess, "send", refuse_once)
+        bridge._plan = SetPlan({"version": "1"}, "")
+        until(submit(bridge, "segfault"), EngineLost)
+        assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+    assert refusals == []
+
+
+def test_a_plan_that_comes_while_an_engine_becomes_ready_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    send = process.EngineProcess.send
+
+    def set_another_plan(self: process.EngineProcess, command: Command) -> None:
+        send(self, command)
+        if isinstance(command, SetPlan):
+            sent.append(command.head["version"])
+            if sent == ["1"]:
+                bridge.set_plan(SetPlan({"version": "2"}, ""))
+
+    with running() as bridge:
+        bridge._plan = SetPlan({"version": "1"}, "")
+        monkeypatch.setattr(process.EngineProcess, "send", set_another_plan)
+        until(submit(bridge, "segfault"), EngineLost)
+        assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+    assert sent == ["1", "2"]
 
 
 def test_a_device_that_fails_again_and_again_is_given_up() -> None:

@@ -45,8 +45,14 @@ def test_a_profile_is_measured_in_pieces_kept_and_not_again_soon(tmp_path: Path)
     leisure = Leisure(model, Served(before, path), clock)
     leisure.ask()
     assert not leisure.busy, "a worker has just started"
+    assert leisure.work() is None
+    leisure.ask(False)
     clock.now = FIRST_AFTER_S
+    assert not leisure.busy, "a later plan does not ask"
+    clock.now = 0.0
     leisure.ask()
+    clock.now = FIRST_AFTER_S
+    assert leisure.busy, "what was asked for too soon is not forgotten"
     assert leisure.work() is None
     assert leisure.busy, "one piece is not all"
     (after,) = work_off(leisure)
@@ -56,7 +62,6 @@ def test_a_profile_is_measured_in_pieces_kept_and_not_again_soon(tmp_path: Path)
     leisure.ask()
     assert not leisure.busy
     clock.now += AGAIN_AFTER_S
-    leisure.ask()
     assert leisure.busy
 
 

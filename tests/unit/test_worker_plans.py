@@ -9,6 +9,7 @@ import pytest
 
 from synerdiff.ledger import Ledger
 from synerdiff.policy import Plan, default_plan, parse_table, plan_head, table_document
+from synerdiff.protocol.errors import LedgerUnavailable
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.messages import Profiled, SetPlan
 from synerdiff.workers.plans import PlanFollower, Standing
@@ -25,6 +26,7 @@ class FakeLedger:
         self.tables = {HASH: TABLE}
         self.table_reads = 0
         self.profiles: dict[str, str] = {}
+        self.away = False
 
     def get_plan(self, pool: str, profile_id: str) -> dict[str, str] | None:
         return self.head
@@ -40,6 +42,8 @@ class FakeLedger:
         self.profiles[profile_id] = document
 
     def get_profile(self, profile_id: str) -> str | None:
+        if self.away:
+            raise LedgerUnavailable("Redis is away")
         return self.profiles.get(profile_id)
 
 
@@ -83,7 +87,7 @@ def test_each_version_is_handed_over_once_and_its_table_read_once() -> None:
     for version in (1, 1, 2):
         ledger.head = head(version)
         plans.refresh()
-    assert (bridge.versions, plans.version, ledger.table_reads) == (["1", "2"], 2, 1)
+    assert (bridge.versions, plans.standing.version, ledger.table_reads) == (["1", "2"], 2, 1)
 
 
 def test_a_damaged_plan_is_counted_once_and_the_one_before_stays() -> None:
@@ -93,7 +97,7 @@ def test_a_damaged_plan_is_counted_once_and_the_one_before_stays() -> None:
     for _ in range(2):
         ledger.head = head(2, batch_cap="many")
         plans.refresh()
-    assert (bridge.versions, plans.version, plans.rejected) == (["1"], 1, 1)
+    assert (bridge.versions, plans.standing.version, plans.rejected) == (["1"], 1, 1)
 
 
 def test_a_plan_whose_table_is_not_there_yet_is_looked_at_again() -> None:
@@ -153,6 +157,19 @@ def test_the_engine_hears_the_figures_a_plan_was_made_by_once() -> None:
     ledger.head = head(3, figures="f2")
     plans.refresh()
     assert [plan.profile for plan in bridge.plans] == ["the fleet's", None, "the fleet's"]
+
+
+def test_a_plan_is_sent_once_the_ledger_answers_for_its_profile() -> None:
+    plans, ledger, bridge = follower()
+    plans.refresh()
+    ledger.head, ledger.away = head(1, figures="f1"), True
+    with pytest.raises(LedgerUnavailable):
+        plans.refresh()
+    assert plans.standing.version == 0
+    ledger.away = False
+    plans.refresh()
+    assert [(plan.head["version"], plan.profile) for plan in bridge.plans] == [("1", "ours")]
+    assert plans.standing.version == 1
 
 
 def test_the_report_says_whose_plan_it_is_and_how_old() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.makeway import MOST_ASIDES, least_urgent
+from synerdiff.workers.router import Router
 from synerdiff.workers.runner import Outcome, Runner, Serving
 from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Phase, Revoked, Run
 from synerdiff.workers.uploads import Uploads
@@ -98,13 +100,13 @@ class FakeBridge:
         self.admitted = (run, request, kept)
         self.on_admit(run)
 
-    def part(self, job_id: str) -> None:
-        self.parted.append(job_id)
+    def part(self, run: Run) -> None:
+        self.parted.append(run.id)
         if self.hands_out is not None:
             self.admitted[0].tell(Gone(self.hands_out))
 
-    def cancel(self, job_id: str) -> None:
-        self.cancelled.append(job_id)
+    def cancel(self, run: Run) -> None:
+        self.cancelled.append(run.id)
 
 
 class FakeStore:
@@ -327,6 +329,26 @@ def test_only_jobs_that_move_are_renewed_and_the_others_hear_of_it() -> None:
     assert moving.news.get_nowait() == Revoked("cancelled")
     assert stuck.news.get_nowait() == Revoked("stalled")
     assert stuck.over.is_set()
+
+
+def test_a_newer_run_of_a_job_is_held_in_place_of_the_older_one_which_hears_of_it() -> None:
+    leases = Bench(lambda run: None).leases
+    older, newer = Run(JOB, 5), Run(JOB, 6)
+    with ExitStack() as first:
+        first.enter_context(leases.holding(older))
+        with leases.holding(newer):
+            assert older.news.get_nowait() == Revoked("lost")
+            first.close()
+            assert leases.held == [newer]
+            assert not newer.over.is_set()
+        assert leases.held == []
+
+
+def test_an_image_that_comes_twice_counts_once() -> None:
+    router, run = Router(0.0), Run(JOB.model_copy(update={"n": 2}), 5)
+    router.add(run)
+    assert [router.route(replace(image(), index=index)) for index in (0, 0, 1)] == [False, False, True]
+    assert len(router) == 0
 
 
 def test_uploads_are_bounded_and_give_up_with_their_job() -> None:

@@ -50,7 +50,7 @@ class Bridge:
     """Keeps one engine process alive and routes jobs to it and news back.
 
     A thread of its own starts the process, reads from it and watches it. ``on_change`` is called when the
-    engine becomes ready or is lost, ``on_failing`` once when it fails again and again.
+    engine becomes ready or is lost, ``on_failing`` once when it fails again and again, or its process does not end.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Bridge:
         self._metrics = metrics or WorkerMetrics()
         self._traces = traces or Traces()
         self._router = Router(config.news_s)
+        self._ordering = threading.Lock()  # who hears of a job, and what the engine is told of it, change together
         self._strikes = Strikes()
         self._process: EngineProcess | None = None
         self._plan: SetPlan | None = None
@@ -81,6 +82,7 @@ class Bridge:
         self.ready: Ready | None = None
         self.profile: Profiled | None = None
         self._lost_because = ""
+        self._undead: EngineProcess | None = None
         self.slot: dict[str, float] = {}
         self._predicted_s = self._measured_s = 0.0
         self.restarts = 0
@@ -113,21 +115,27 @@ class Bridge:
         if not len(self._router):
             self._heard_at = time.monotonic()
         run.moved(Phase.WAITING)
-        self._router.add(run)
-        try:
-            process.send(Admit(request, kept))
-        except EngineError:
-            self._router.drop(run.id)
-            raise
+        with self._ordering:
+            again = self._router.add(run)
+            try:
+                if again:  # the engine ignores a job that it has
+                    process.send(Cancel(run.id))
+                process.send(Admit(request, kept))
+            except EngineError:
+                self._router.drop(run)
+                raise
 
-    def cancel(self, job_id: str) -> None:
-        """Drop a job; nothing more is heard of it."""
-        if self._router.drop(job_id):
-            self._send(Cancel(job_id))
+    def cancel(self, run: Run) -> None:
+        """Drop a run's job, unless a newer run of it is in the engine; nothing more is heard of it."""
+        with self._ordering:
+            if self._router.drop(run):
+                self._send(Cancel(run.id))
 
-    def part(self, job_id: str) -> None:
-        """Have the engine drop a job and hand out what is done of it: the last that the job's run hears."""
-        self._send(Part(job_id))
+    def part(self, run: Run) -> None:
+        """Have the engine drop a run's job and hand out what is done of it: the last that the run hears."""
+        with self._ordering:
+            if self._router.run(run.id) is run:
+                self._send(Part(run.id))
 
     def set_plan(self, plan: SetPlan) -> None:
         """Have the engine follow a plan; a process that is started later gets it too."""
@@ -164,7 +172,11 @@ class Bridge:
 
     def _supervise(self) -> None:
         while not self._stopping.is_set():
-            reason = self._one_life()
+            try:
+                reason = self._one_life()
+            except Exception as error:
+                log.exception("serving the engine failed")
+                reason = f"the worker failed while it served the engine: {type(error).__name__}"
             if self._stopping.is_set():
                 return
             loaded = self._started.is_set()
@@ -183,11 +195,15 @@ class Bridge:
         reason = None
         try:
             reason = self._await_ready(process) or self._listen(process)
-        except EOFError:
+        except (EOFError, EngineError):
             reason = None  # it went by itself; its exit code says more
         finally:
             self._process = None
+            self._on_change(False)  # before the kill, which may take a while
             how = process.kill()
+            self._undead = process if process.alive else None
+        if reason and self._undead:
+            return f"{reason}; its process {how}"
         return reason or f"the engine process {how}"
 
     def _await_ready(self, process: EngineProcess) -> str | None:
@@ -204,11 +220,14 @@ class Bridge:
         return "the worker stops"
 
     def _welcome(self, process: EngineProcess, ready: Ready) -> None:
-        if self._plan is not None:
-            process.send(self._plan)
-        self.ready, self.profile = ready, ready.profile
+        sent = self._plan
+        if sent is not None:
+            process.send(sent)
         self._heard_at = time.monotonic()
         self._process = process
+        if self._plan is not None and self._plan is not sent:
+            process.send(self._plan)  # one that came in between, and met no process
+        self.ready, self.profile = ready, ready.profile
         log.info("engine ready", model=ready.entry.name, device=ready.device, engine_pid=process.pid)
         self._on_change(True)
         self._started.set()
@@ -257,7 +276,6 @@ class Bridge:
 
     def _mourn(self, reason: str) -> None:
         self._lost_because = reason
-        self._on_change(False)
         self._metrics.engine_lost()
         runs = self._router.lose_all(reason)
         log.error("engine lost", reason=reason, jobs=len(runs))
@@ -265,6 +283,9 @@ class Bridge:
 
     def _struck_out(self, reason: str) -> bool:
         self.restarts += 1
+        if self._undead:
+            self._on_failing(f"a new engine would find the device's memory taken: {reason}")
+            return True
         if self._strikes.out:
             self._on_failing(f"the engine failed {self._strikes.count} times without finishing a job; last: {reason}")
         return self._strikes.out

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from synerdiff.engine.types import Event, Parted, Request
 from synerdiff.protocol import ErrorInfo, SynerDiffError
@@ -30,7 +30,6 @@ from synerdiff.workers.messages import (
     Ready,
     SetPlan,
     Slot,
-    Stop,
 )
 
 log = get_logger(__name__)
@@ -80,8 +79,8 @@ def _error_info(error: BaseException) -> ErrorInfo:
     return ErrorInfo(code="engine_error", message=f"the engine stopped: {type(error).__name__}", retryable=True)
 
 
-def _obey(engine: StepEngine, command: Command, pipe: Connection) -> bool:
-    """Carry out one command; False means stop."""
+def _obey(engine: StepEngine, command: Command, pipe: Connection) -> None:
+    """Carry out one command."""
     match command:
         case Admit(request, kept):
             engine.admit(request, kept)
@@ -91,9 +90,6 @@ def _obey(engine: StepEngine, command: Command, pipe: Connection) -> bool:
             engine.cancel(job_id)
         case SetPlan() as plan:
             _follow(engine, plan)
-        case Stop():
-            return False
-    return True
 
 
 def _follow(engine: StepEngine, plan: SetPlan) -> None:
@@ -104,22 +100,24 @@ def _follow(engine: StepEngine, plan: SetPlan) -> None:
         log.warning("plan not used", plan_version=plan.head.get("version"), reason=str(error))
 
 
-def serve(pipe: Connection, engine: StepEngine) -> None:
-    """Drain commands, step, send what happened; block on the pipe while idle. Returns on Stop or a closed pipe."""
+def serve(pipe: Connection, engine: StepEngine) -> NoReturn:
+    """Drain commands, step, send what happened; wait for commands while idle.
+
+    Raises :class:`EOFError` or :class:`OSError` once the pipe is closed.
+    """
     while True:
         while engine.idle or pipe.poll(0):
             _do_chores(pipe, engine)
-            if not _obey(engine, pipe.recv(), pipe):
-                return
+            _obey(engine, pipe.recv(), pipe)
         pipe.send(Slot(engine.step()))
 
 
 def _do_chores(pipe: Connection, engine: StepEngine) -> None:
     """Use a quiet time, until a command comes. A job that comes waits for the piece under way at most."""
     rest_s = REST_S
-    while engine.idle and engine.has_chore and not pipe.poll(rest_s):
-        rest_s = 0.0
-        done = engine.do_chore()
+    while engine.idle and not pipe.poll(rest_s):
+        rest_s = 0.0 if engine.has_chore else REST_S  # a chore may also be asked for now and due later
+        done = engine.do_chore() if engine.has_chore else None
         if done is not None:
             pipe.send(done)
 

@@ -62,8 +62,8 @@ class ServedEngine:
             check_profile(profile, self._engine.model)
             self._engine.predict_by(profile)
         self._engine.set_plan(view)
-        if view.plan.reprofile and view.plan.profile_id:
-            self._leisure.ask()
+        if view.plan.profile_id:
+            self._leisure.ask(view.plan.reprofile)
 
     @property
     def has_chore(self) -> bool:

@@ -19,7 +19,7 @@ class Leases:
 
     A job that waits for its turn, for the engine to empty or for the object store is this worker's to wait
     for; one that is in the engine is renewed while the engine answers and the job itself moves. What is not
-    renewed lapses, and the job runs again elsewhere.
+    renewed lapses, and the job runs again elsewhere, or here: then the newer run is held, and the older one told.
     """
 
     def __init__(self, ledger: Ledger, bridge: Bridge, *, worker: str, lease_s: float) -> None:
@@ -43,13 +43,17 @@ class Leases:
     def holding(self, run: Run) -> Iterator[None]:
         """Renew a job's lease inside the block."""
         with self._changed:
+            before = self._held.get(run.id)
             self._held[run.id] = run
+        if before is not None:
+            before.tell(Revoked("lost"))  # the newer claim's token is the one that counts
         try:
             yield
         finally:
             run.over.set()
             with self._changed:
-                self._held.pop(run.id, None)
+                if self._held.get(run.id) is run:
+                    del self._held[run.id]
                 self._changed.notify_all()
 
     def wait_empty(self, timeout_s: float) -> bool:

@@ -19,29 +19,31 @@ AGAIN_AFTER_S = 600.0
 
 class Leisure:
     """Measures when asked to: not within a minute of the start, and not within ten of the last time, since on a busy
-    machine every figure parts from every other."""
+    machine every figure parts from every other. What is asked for sooner waits until then."""
 
     def __init__(self, model: LoadedModel, served: Served | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model
         self._served = served
         self._clock = clock
         self._not_before = clock() + FIRST_AFTER_S
+        self._wanted = False
         self._measuring: Measuring | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a measurement is under way."""
-        return self._measuring is not None
+        """Whether there is something to measure now."""
+        return self._measuring is not None or (self._wanted and self._clock() >= self._not_before)
 
-    def ask(self) -> None:
-        """Begin to measure, unless that is under way or was done lately."""
-        if self._served is not None and self._measuring is None and self._clock() >= self._not_before:
-            self._measuring = measuring_again(self._model, self._served.profile)
+    def ask(self, wanted: bool = True) -> None:
+        """Measure once it is time, or (not ``wanted``) no more; what is under way goes on."""
+        self._wanted = wanted and self._served is not None and self._measuring is None
 
     def work(self) -> Profile | None:
         """Measure one piece; the new profile once it is whole."""
-        if self._measuring is None or self._served is None:
+        if self._served is None or not self.busy:
             return None
+        if self._measuring is None:
+            self._wanted, self._measuring = False, measuring_again(self._model, self._served.profile)
         try:
             next(self._measuring)
             return None

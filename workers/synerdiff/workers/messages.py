@@ -104,10 +104,5 @@ class SetPlan:
     profile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End now."""
-
-
-Command = Admit | Cancel | Part | SetPlan | Stop
+Command = Admit | Cancel | Part | SetPlan
 Report = Ready | Broken | Slot | Profiled

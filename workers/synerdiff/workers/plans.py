@@ -51,11 +51,6 @@ class PlanFollower:
         self.rejected = 0
 
     @property
-    def version(self) -> int:
-        """The version of the plan in force; 0 is the built-in default."""
-        return self._standing.version
-
-    @property
     def standing(self) -> Standing:
         """The plan in force and how old it is."""
         plan = self._standing
@@ -91,27 +86,29 @@ class PlanFollower:
         table = self._find_table(head.get("table_hash", ""))
         if table is None:
             return  # the head was written before its table is readable; the next second will do
-        self._seen = head.get("version", "")
+        version = head.get("version", "")
         try:
             plan = plan_view(head, table).plan
             if plan.profile_id and (profile is None or plan.profile_id != profile.profile_id):
                 own = profile.profile_id if profile else "none"
                 raise PolicyError("profile_id", f"is {plan.profile_id:.60}, but this worker's is {own}")
         except PolicyError as error:
+            self._seen = version
             self.rejected += 1
-            log.warning("plan not used", plan_version=self._seen, reason=str(error), rejected=self.rejected)
+            log.warning("plan not used", plan_version=version, reason=str(error), rejected=self.rejected)
             return
         if not plan.profile_id and profile is not None:
             self._missed = True  # the one in Redis is gone, or no good
-        self._standing = Standing(plan.version, "planned" if plan.profile_id else "default", head["theta"])
         self._bridge.set_plan(SetPlan(head, table, self._news_of_profile(head)))
+        # Noted only now: what the ledger did not answer is asked for again in the next second.
+        self._seen, self._figures = version, head.get("figures", "") or self._figures
+        self._standing = Standing(plan.version, "planned" if plan.profile_id else "default", head["theta"])
 
     def _news_of_profile(self, head: dict[str, str]) -> str | None:
         """The published profile's document, where the plan was made by other figures than the plan before."""
         figures = head.get("figures", "")
         if not figures or figures == self._figures:
             return None
-        self._figures = figures
         return self._ledger.get_profile(head["profile_id"])
 
     def _find_table(self, table_hash: str) -> str | None:

@@ -52,6 +52,11 @@ class EngineProcess:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def send(self, command: Command) -> None:
         """Hand a command over. Raises :class:`EngineError` when the process is gone."""
         try:
@@ -71,9 +76,16 @@ class EngineProcess:
         return report
 
     def kill(self) -> str:
-        """End the process at once if it still runs; how it ended, as a sentence's end."""
+        """End the process at once if it still runs; how it ended, as a sentence's end.
+
+        One that sleeps in a call to its device's driver may stay ``alive``.
+        """
         if self._process.poll() is None:
             self._process.kill()
-        code = self._process.wait(KILL_WAIT_S)
-        self._pipe.close()
+        try:
+            code = self._process.wait(KILL_WAIT_S)
+        except subprocess.TimeoutExpired:
+            return f"does not end, though it was killed {KILL_WAIT_S:g} s ago"
+        finally:
+            self._pipe.close()
         return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

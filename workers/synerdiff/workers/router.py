@@ -43,16 +43,21 @@ class Router:
         """The run that hears of a job, if it is here."""
         return self._runs.get(job_id)
 
-    def add(self, run: Run) -> None:
-        """Have the engine's events of this job go to ``run``."""
+    def add(self, run: Run) -> bool:
+        """Have the engine's events of this job go to ``run``; whether they went to an earlier run of it until now."""
         with self._lock:
+            before = self._runs.get(run.id)
             self._runs[run.id] = run
+        return before is not None and before is not run
 
-    def drop(self, job_id: str) -> bool:
-        """Pass on nothing more of a job; whether it was here."""
+    def drop(self, run: Run) -> bool:
+        """Pass on nothing more to ``run``; whether it was the one that hears of its job."""
         with self._lock:
-            self._told.pop(job_id, None)
-            return self._runs.pop(job_id, None) is not None
+            if self._runs.get(run.id) is not run:
+                return False
+            del self._runs[run.id]
+            self._told.pop(run.id, None)
+            return True
 
     def lose_all(self, reason: str) -> list[Run]:
         """Tell every job that the engine is lost, and return them."""
@@ -79,8 +84,8 @@ class Router:
                 log.info("job set aside for a more urgent one", job_id=job_id)
             case Snapshot():
                 run.offer(event)
-            case Parted(job_id, kept):
-                self.drop(job_id)
+            case Parted(_, kept):
+                self.drop(run)
                 run.tell(Gone(kept))
             case Stepped(_, step, steps):
                 self._tell_step(run, step, steps)
@@ -88,8 +93,8 @@ class Router:
                 run.tell(Previewing(event))
             case ImageReady():
                 return self._deliver(run, event)
-            case JobFailed(job_id, error):
-                self.drop(job_id)
+            case JobFailed(_, error):
+                self.drop(run)
                 run.tell(Failed(error))
         return False
 
@@ -101,10 +106,10 @@ class Router:
             run.tell(Moved(step, steps))
 
     def _deliver(self, run: Run, image: ImageReady) -> bool:
-        run.images_made += 1
-        last = run.images_made == run.job.n
+        run.made.add(image.index)  # an earlier run's image may come late, and its index again
+        last = len(run.made) == run.job.n
         if last:
             run.moved(Phase.UPLOADING)
-            self.drop(run.id)
+            self.drop(run)
         run.tell(Imaged(image))
         return last

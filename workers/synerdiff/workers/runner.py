@@ -172,7 +172,7 @@ class Runner:
             reason = f"the worker failed: {type(error).__name__}"
             return self._fail(run, ErrorInfo(code="worker_error", message=reason, retryable=True))
         finally:
-            self._bridge.cancel(run.id)
+            self._bridge.cancel(run)
 
     def _check(self, job: Job) -> None:
         """Validate again: the record may be older than this worker's limits, or written by somebody else."""
@@ -254,7 +254,7 @@ class Runner:
         if order.at_once or uploading or run.parting:
             return self._hand_back(run, order)
         run.parting = order
-        self._bridge.part(run.id)
+        self._bridge.part(run)
         return None
 
     # Ending

@@ -104,7 +104,8 @@ class Run:
 
     ``token`` is the claim's fencing token, ``level`` the job's priority by now, ``asides`` how often it made way,
     ``queued_s`` the time from submission to the claim, ``moved_at`` (monotonic seconds) the last sign of progress.
-    ``kept`` counts the steps in the checkpoint that it goes on from. ``parting`` is set once the engine was told to
+    ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` holds the indices of its images that
+    the engine has made. ``parting`` is set once the engine was told to
     give the job up. ``over`` is set once nobody needs its images any more.
     """
 
@@ -120,7 +121,7 @@ class Run:
     phase: Phase = Phase.WAITING
     moved_at: float = field(default_factory=time.monotonic)
     step: int = 0
-    images_made: int = 0
+    made: set[int] = field(default_factory=set)
     snapshot: Snapshot | None = None
     offered: bool = False
     told_to_leave: bool = False
