@@ -214,6 +214,12 @@ def test_an_unknown_model_is_answered_with_the_known_ones(http: httpx.Client) ->
         (b'{"prompt": "x", "guidance_scale": NaN}', 422, "invalid_job"),
         (b'{"prompt": "\\ud800"}', 422, "invalid_job"),
         (b'{"prompt": "x", "\\ud800": 1}', 422, "invalid_job"),
+        (b'{"prompt": "x", "model": "\\ud800"}', 422, "unknown_model"),
+        (b'{"prompt": "x", "tenant": "\\ud800"}', 422, "invalid_job"),
+        (b'{"prompt": "x", "id": "\\ud800"}', 422, "invalid_job"),
+        (b'{"prompt": "x", "metadata": {"\\ud800": "y"}}', 422, "invalid_job"),
+        (b'{"prompt": "x", "metadata": {"y": "\\ud800"}}', 422, "invalid_job"),
+        (b'{"prompt": "x", "webhook": "http://\\ud800.example"}', 422, "invalid_job"),
         (b'{"prompt": "' + b"x" * MAX_BODY_BYTES + b'"}', 413, "body_too_large"),
     ],
 )

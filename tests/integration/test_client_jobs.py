@@ -134,6 +134,12 @@ def test_events_are_followed_to_the_end_and_from_the_middle(client: Client, work
         ({"stpes": 3}, "stpes", "not a field"),
         ({"steps": "3"}, "steps", "got '3'"),
         ({"n": 16, "steps": 150, "width": 2048, "height": 2048}, "cost", "at most"),
+        ({"model": "\ud800"}, "model", "must be one of"),
+        ({"tenant": "\ud800"}, "tenant", "Unicode text"),
+        ({"id": "\ud800"}, "id", "Unicode text"),
+        ({"idempotency_key": "\ud800"}, "idempotency_key", "printable"),
+        ({"metadata": {"\ud800": "x"}}, r"metadata.\ud800", "Unicode text"),
+        ({"metadata": {"x": "\ud800"}}, "metadata.x", "Unicode text"),
     ],
 )
 def test_a_wrong_field_is_refused_and_nothing_is_stored(
@@ -223,6 +229,8 @@ def test_an_id_that_is_not_there_is_not_found(client: Client) -> None:
     for call in (client.get, client.wait, client.cancel, client.download, lambda job_id: list(client.events(job_id))):
         with pytest.raises(JobNotFound, match="nope"):
             call("nope")
+        with pytest.raises(JobNotFound, match="udcff"):
+            call("\udcff")  # as an argument of a command that was no UTF-8
     with pytest.raises(JobNotFound):
         client.wait_many(["nope"])
 

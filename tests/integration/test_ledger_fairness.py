@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from synerdiff.ledger import Claim, Ledger, LedgerConfig, ManualClock, Refused, WorkerReport
+from synerdiff.ledger import Claim, Deleted, Ledger, LedgerConfig, ManualClock, Refused, WorkerReport
 from synerdiff.protocol import Job, JobResult, JobState, Receipt, Timings
 from synerdiff.protocol.errors import Overloaded
 from tests.ledger_audit import audit
@@ -28,7 +28,13 @@ def ledger_of(client: redis.Redis, **config: Any) -> Ledger:
 
 def serve(ledger: Ledger, turns: int, worker: str = "w") -> list[str]:
     """A worker of capacity one (two released at a time) takes the jobs in the order of their release."""
-    order = list(ledger.heartbeat(WorkerReport(name=worker, pool=POOL, capacity=1), 1e6))
+    return serve_on(
+        ledger, list(ledger.heartbeat(WorkerReport(name=worker, pool=POOL, capacity=1), 1e6)), turns, worker
+    )
+
+
+def serve_on(ledger: Ledger, order: list[str], turns: int, worker: str = "w") -> list[str]:
+    """The same from a point where the jobs of ``order`` are released already."""
     for turn in range(turns):
         if turn >= len(order):
             break
@@ -162,6 +168,37 @@ def test_a_tenant_that_comes_back_has_saved_up_nothing(redis_client: redis.Redis
     assert 4 <= sum(job_id.startswith("a") for job_id in released) <= 10
 
 
+def test_a_tenant_that_leaves_and_comes_straight_back_pays_for_what_it_had(redis_client: redis.Redis) -> None:
+    ledger = ledger_of(redis_client)
+    ledger.submit(make("heavy0", tenant="heavy", steps=100), POOL)
+    ledger.submit_many([make(f"light{n}", tenant="light", steps=10) for n in range(30)], POOL)
+    order = list(ledger.heartbeat(WorkerReport(name="w", pool=POOL, capacity=1), 1e6))
+    assert "heavy0" in order
+    ledger.submit(make("heavy1", tenant="heavy", steps=100), POOL)
+    order = serve_on(ledger, order, 20)
+    assert 9 <= order.index("heavy1") - order.index("heavy0") <= 13
+
+
+def test_tenants_that_left_are_forgotten_once_their_turn_has_passed(redis_client: redis.Redis) -> None:
+    """Given a level that is never empty and 40 tenants that come once, then nothing of them is kept."""
+    ledger = ledger_of(redis_client)
+    ledger.submit_many([make(f"steady{n}", tenant="steady") for n in range(100)], POOL)
+    ledger.submit_many([make(f"once{n}", tenant=f"once{n}") for n in range(40)], POOL)
+    assert sum(job_id.startswith("once") for job_id in serve(ledger, 60)) == 40
+    assert redis_client.hkeys(f"synerdiff:vtime:{POOL}:5") == ["*"]
+    assert redis_client.zcard(f"synerdiff:vtime:{POOL}:5:left") == 0
+
+
+def test_a_deleted_jobs_place_goes_to_the_next(redis_client: redis.Redis) -> None:
+    ledger = ledger_of(redis_client)
+    ledger.heartbeat(WorkerReport(name="w", pool=POOL, capacity=1), 1e6)
+    ledger.submit_many([make("a"), make("b"), make("c")], POOL)
+    deleted = ledger.delete("a")
+    assert deleted.view is not None
+    assert deleted.released == ("c",)
+    assert ledger.delete("a") == Deleted(None)
+
+
 def test_nothing_is_released_with_no_worker_and_as_many_as_told_with_one(redis_client: redis.Redis) -> None:
     ledger = ledger_of(redis_client, release_factor=2)
     answers = ledger.submit_many([make(f"j{n}") for n in range(20)], POOL)
@@ -188,8 +225,9 @@ def test_a_full_queue_refuses_whole_batches_and_says_when_to_come_back(redis_cli
 def test_one_tenants_quota_leaves_the_others_room(redis_client: redis.Redis) -> None:
     ledger = ledger_of(redis_client, max_queue_per_tenant=2)
     ledger.submit_many([make("a"), make("b")], POOL)
-    with pytest.raises(Overloaded, match="tenant default"):
+    with pytest.raises(Overloaded, match="tenant default") as refusal:
         ledger.submit(make("c"), POOL)
+    assert refusal.value.field == "tenant"
     assert ledger.submit(make("c", tenant="other"), POOL).created
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from synerdiff.cli.embedded import EmbeddedRedis
 from synerdiff.ledger import Claim, Ledger, LedgerConfig, ManualClock, Refused, Renewal, WorkerReport
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult, JobState, Receipt, Timings
 from synerdiff.protocol.errors import IdempotencyConflict, LedgerUnavailable, Overloaded, UnsafeBroker
+from synerdiff.settings import Settings
 from tests.ledger_audit import audit
 
 POOL = "pool"
@@ -283,6 +285,21 @@ def full_redis(own_redis: EmbeddedRedis) -> Iterator[redis.Redis]:
     yield client
     client.config_set("maxmemory", 0)
     client.close()
+
+
+def test_the_slowest_tick_is_no_gap_in_reaping(redis_client: redis.Redis) -> None:
+    """Given a scheduler of the longest period, when two ticks in a row are lost, then a dead worker is still seen."""
+    clock = ManualClock()
+    ledger = Ledger(redis_client, replace(LedgerConfig.of(Settings(tick_s=2)), clock=clock))
+    ledger.heartbeat(WorkerReport(name="w", pool=POOL, capacity=1), TTL_S)
+    submit(ledger, "a")
+    assert isinstance(ledger.claim("a", worker="w", nonce="1", lease_s=LEASE_S), Claim)
+    ledger.reap(POOL)
+    began = clock.now
+    while not (reaped := ledger.reap(POOL)).quarantined:
+        assert not reaped.grace
+        assert clock.now - began < 15
+        clock.advance(5.9)
 
 
 def test_a_full_redis_refuses_submits_and_lets_jobs_end(full_redis: redis.Redis) -> None:

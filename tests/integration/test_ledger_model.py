@@ -323,7 +323,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def delete(self, job_id: str) -> None:
         job = self.model.jobs.pop(job_id, None)
-        view = self.ledger.delete(job_id)
+        view = self.ledger.delete(job_id).view
         assert (view is None) == (job is None)
         if view is not None and job is not None:
             assert view.state == ("cancelled" if job.open else job.state)

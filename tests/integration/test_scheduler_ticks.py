@@ -12,7 +12,7 @@ import redis
 
 from synerdiff.api.estimate import Pace
 from synerdiff.dispatch import Hints, celery_app, queue_name
-from synerdiff.ledger import Ledger, PlanningReport, WorkerReport
+from synerdiff.ledger import Ledger, PlanningReport, PoolLoad, WorkerReport
 from synerdiff.policy import plan_view, profile_document
 from synerdiff.policy.shipped import shipped_profile
 from synerdiff.protocol import Job
@@ -188,6 +188,21 @@ def test_hints_that_still_lie_in_the_queue_are_not_sent_again(
     redis_client.zadd(f"synerdiff:released:{POOL}:5", {"job-1": 0.0})  # its backoff has passed
     make_scheduler().tick()
     assert redis_client.llen(queue_name(POOL)) == 1
+
+
+def test_a_tick_reads_a_pools_load_once(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat(ledger)
+    read, load = list[str](), ledger.load
+
+    def counted(pool: str) -> PoolLoad:
+        read.append(pool)
+        return load(pool)
+
+    monkeypatch.setattr(ledger, "load", counted)
+    make_scheduler().tick()
+    assert read == [POOL]
 
 
 def test_planning_reads_of_a_report_what_it_needs(ledger: Ledger) -> None:

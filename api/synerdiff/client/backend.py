@@ -36,14 +36,7 @@ class Backend:
         from synerdiff.ledger import Ledger, LedgerConfig
 
         found = settings or load()
-        config = LedgerConfig(
-            max_queue=found.max_queue,
-            max_queue_per_tenant=found.max_queue_per_tenant,
-            max_attempts=found.max_attempts,
-            result_ttl_s=found.result_ttl_s,
-            dead_ttl_s=found.dead_ttl_s,
-        )
-        return cls(found, Ledger.connect(found.redis_url, config))
+        return cls(found, Ledger.connect(found.redis_url, LedgerConfig.of(found)))
 
     @cached_property
     def tracing(self) -> Off:
@@ -90,13 +83,13 @@ class Backend:
 
     def view(self, job_id: str) -> JobView:
         """A job's record. Raises :class:`JobNotFound`."""
-        view = self.ledger.get(job_id)
-        if view is None:
-            raise _not_found(job_id)
-        return view
+        return self.views([job_id])[job_id]
 
     def views(self, job_ids: Sequence[str]) -> dict[str, JobView]:
         """Many records in one round trip. Raises :class:`JobNotFound` for the first that is missing."""
+        odd = next((job_id for job_id in job_ids if not job_id.isprintable()), None)
+        if odd is not None:
+            raise _not_found(odd)  # Redis would not take half of a surrogate pair
         found: dict[str, JobView] = {}
         for job_id, view in zip(job_ids, self.ledger.get_many(job_ids), strict=True):
             if view is None:
@@ -119,14 +112,15 @@ class Backend:
         view = self.view(job_id)
         if not view.state.final:
             raise WrongState(f"job {job_id} is {view.state.value}; cancel it before it is deleted")
-        if self.ledger.discarding(self.catalogue.pool(view.job.model), job_id):
+        pool = self.catalogue.pool(view.job.model)
+        if self.ledger.discarding(pool, job_id):
             raise WrongState(f"job {job_id} was stopped a moment ago; delete it again in a minute")
         prefix = self.settings.s3_prefix
         keys = {image.key for image in view.images}
         keys |= {image_key(prefix, job_id, index, view.job.format) for index in range(view.job.n)}
         for key in sorted(keys):
             self.store.delete(key)
-        self.ledger.delete(job_id)
+        self.ring(pool, self.ledger.delete(job_id).released)
         return view
 
     def ring(self, pool: str, job_ids: Sequence[str]) -> None:

@@ -1,13 +1,13 @@
 """The job ledger: records, leases and the queue in Redis, one Lua script an operation."""
 
+from synerdiff.ledger.config import LedgerConfig, ManualClock
 from synerdiff.ledger.failures import LedgerFull
 from synerdiff.ledger.ledger import Ledger
 from synerdiff.ledger.values import (
     Claim,
+    Deleted,
     Ended,
     LeaderToken,
-    LedgerConfig,
-    ManualClock,
     PlanningReport,
     PoolLoad,
     Reaped,
@@ -20,6 +20,7 @@ from synerdiff.ledger.values import (
 
 __all__ = [
     "Claim",
+    "Deleted",
     "Ended",
     "LeaderToken",
     "Ledger",

@@ -6,9 +6,10 @@ from typing import Any
 
 import redis
 
+from synerdiff.ledger.config import LedgerConfig
 from synerdiff.ledger.failures import translated
 from synerdiff.ledger.scripts import Scripts, text
-from synerdiff.ledger.values import Ended, LedgerConfig
+from synerdiff.ledger.values import Ended
 from synerdiff.protocol import JobState
 
 

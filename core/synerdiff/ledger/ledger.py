@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from synerdiff.ledger import connection
+from synerdiff.ledger.config import LedgerConfig
 from synerdiff.ledger.events import EventOperations
 from synerdiff.ledger.failures import translated
 from synerdiff.ledger.holders import WorkerOperations
@@ -12,7 +13,6 @@ from synerdiff.ledger.latents import LatentOperations
 from synerdiff.ledger.plans import PlanOperations
 from synerdiff.ledger.producers import ProducerOperations
 from synerdiff.ledger.reconciler import ReconcilerOperations
-from synerdiff.ledger.values import LedgerConfig
 from synerdiff.ledger.webhooks import WebhookOperations
 
 

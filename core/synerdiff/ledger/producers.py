@@ -10,7 +10,7 @@ from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import LedgerFull, translated
 from synerdiff.ledger.record import fingerprint, job_document, read_view
 from synerdiff.ledger.scripts import Argument, pairs
-from synerdiff.ledger.values import Ended, Submission
+from synerdiff.ledger.values import Deleted, Ended, Submission
 from synerdiff.protocol import Job, JobState, JobView
 from synerdiff.protocol.errors import IdempotencyConflict, JobNotFound, Overloaded, WrongState
 
@@ -55,7 +55,8 @@ class ProducerOperations(Operations):
             raise IdempotencyConflict(f"{answer[1]} {answer[2]!r} was already used with other fields")
         if answer[0] == "overloaded":
             message = f"the queue of {answer[1]} is full: {answer[2]} jobs are open; try again later"
-            raise Overloaded(message, retry_after_s=config.retry_after_s)
+            field = "tenant" if answer[1].startswith("tenant ") else None
+            raise Overloaded(message, retry_after_s=config.retry_after_s, field=field)
         ids, created, released = answer[1][::2], answer[1][1::2], tuple(answer[2])
         return [
             Submission(job_id, bool(made), released if i == 0 else ())
@@ -114,9 +115,10 @@ class ProducerOperations(Operations):
             raise WrongState(f"job {job_id} is {answer[1]}; only dead and failed jobs can be retried")
         return Submission(job_id, bool(answer[1]), tuple(answer[2]))
 
-    def delete(self, job_id: str) -> JobView | None:
-        """Remove a record, cancelling the job if it is open; returns what it was, None if there was none."""
-        return read_view(job_id, pairs(self.scripts.run("delete", job_id)))
+    def delete(self, job_id: str) -> Deleted:
+        """Remove a record, cancelling the job if it is open."""
+        fields, released = self.scripts.run("delete", job_id)
+        return Deleted(read_view(job_id, pairs(fields)), tuple(released))
 
     def list_jobs(
         self,

@@ -9,8 +9,8 @@ from typing import Any
 import redis
 from redis.commands.core import Script
 
+from synerdiff.ledger.config import LedgerConfig
 from synerdiff.ledger.failures import translated
-from synerdiff.ledger.values import LedgerConfig
 
 SHARED = ("keys", "record", "queue", "places")
 

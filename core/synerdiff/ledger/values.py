@@ -9,46 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from synerdiff.protocol import Job, JobState
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerConfig:
-    """How a ledger behaves; all times in seconds.
-
-    ``release_factor`` times a pool's capacity are released or running at a time: what is released can no longer be
-    overtaken by another tenant, so it is little more than hides the time of a hint. ``arrival_horizon_s`` is the
-    deadline that a job without one is ordered by, within its tenant. After a gap of ``reap_gap_s`` between two
-    reapings every lease has ``lease_grace_s`` more. ``tenant_weights`` are shares of a pool (1 if not named).
-    ``clock`` replaces Redis ``TIME``: tests alone set it.
-    """
-
-    prefix: str = "synerdiff:"
-    max_queue: int = 200_000
-    max_queue_per_tenant: int = 0
-    retry_after_s: float = 5.0
-    max_attempts: int = 3
-    result_ttl_s: float = 86_400.0
-    dead_ttl_s: float = 14 * 86_400.0
-    release_factor: float = 1.25
-    arrival_horizon_s: float = 3600.0
-    reap_gap_s: float = 5.0
-    lease_grace_s: float = 10.0
-    hint_backoff_s: float = 1.0
-    hint_backoff_cap_s: float = 30.0
-    tenant_weights: Mapping[str, float] = field(default_factory=dict)
-    clock: ManualClock | None = None
-
-
-class ManualClock:
-    """A clock that a test moves by hand, in seconds since the epoch."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock."""
-        self.now += seconds
+from synerdiff.protocol import Job, JobState, JobView
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +87,14 @@ class Ended:
 
     accepted: bool
     state: JobState | None
+    released: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The answer to a delete: what the job was, None if there was no record, and which jobs to send hints for."""
+
+    view: JobView | None
     released: tuple[str, ...] = ()
 
 

@@ -118,6 +118,7 @@ def _sentence(field: str, kind: str, context: Mapping[str, Any], value: Any, pla
         "literal_error": f"{field} must be one of {limit}; {got}",
         "string_pattern_mismatch": f"{field} must match {limit}; {got}",
         "string_too_long": f"{field} must be at most {context.get('max_length')} characters long; {got}",
+        "string_unicode": f"{field} must be Unicode text; {got}",
         "string_too_short": f"{field} must be at least {context.get('min_length')} characters long; {got}",
     }.get(kind, f"{field}: {plain[0].lower()}{plain[1:]}; {got}")
 
@@ -146,7 +147,9 @@ def _cap_errors(job: Job, limits: Limits) -> list[FieldError]:
     at_most("guidance_scale", job.guidance_scale, limits.max_guidance_scale)
     at_most("metadata", len(job.metadata), limits.max_metadata_entries, " entries")
     for key, text in job.metadata.items():
-        at_most(f"metadata.{key[:40]}", max(len(key), len(text)), limits.max_metadata_chars, " characters long")
+        at_most(
+            f"metadata.{_writable(key[:40])}", max(len(key), len(text)), limits.max_metadata_chars, " characters long"
+        )
     if job.deadline_s is not None:
         at_most("deadline_s", job.deadline_s, limits.max_deadline_s)
     if job.seed > MAX_SEED - job.n:
@@ -159,12 +162,17 @@ def _cap_errors(job: Job, limits: Limits) -> list[FieldError]:
 def _text_errors(job: Job) -> list[FieldError]:
     """Half a surrogate pair passes as a JSON string, but is no text that could be stored."""
     texts = {"prompt": job.prompt, "negative_prompt": job.negative_prompt, "webhook": job.webhook or ""}
-    texts |= {f"metadata.{key[:40]}": key + text for key, text in job.metadata.items()}
+    texts |= {f"metadata.{_writable(key[:40])}": key + text for key, text in job.metadata.items()}
     return [
         FieldError(field=field, message=f"{field} must be Unicode text; got half a surrogate pair")
         for field, text in texts.items()
         if any("\ud800" <= char <= "\udfff" for char in text)
     ]
+
+
+def _writable(text: str) -> str:
+    """Text that can be stored and printed: half a surrogate pair becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _size_errors(job: Job, limits: Limits, entry: ModelEntry) -> list[FieldError]:

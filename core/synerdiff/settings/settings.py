@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as NotParsed
 
 from synerdiff.protocol import Limits
 from synerdiff.protocol.errors import SettingsError
@@ -97,10 +98,18 @@ class Settings(BaseSettings):
         default=256 * 2**20, ge=2**20, description="images waiting for S3 before admission stops"
     )
 
-    tick_s: float = Field(default=1.0, gt=0, description="the scheduler's period")
+    progress_s: float = Field(
+        default=0.5, ge=0, le=60, description="shortest time between reports of a job's steps; each is a call to Redis"
+    )
+    tick_s: float = Field(default=1.0, gt=0, le=2, description="the scheduler's period")
     max_queue: int = Field(default=200_000, ge=1, description="open jobs in a pool past which submits are refused")
     max_queue_per_tenant: int = Field(
         default=0, ge=0, description="open jobs of one tenant in a pool past which its submits are refused; 0: no cap"
+    )
+    tenant_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default_factory=dict,
+        description='shares of a pool by tenant, 1 where not named, as JSON: {"gold": 3, "trial": 0.5}; '
+        "set the same wherever jobs are submitted",
     )
     tenant_rate: float = Field(
         default=0.0, ge=0, description="submits a second that the gateway takes of one tenant; 0: no cap"
@@ -158,6 +167,13 @@ def _sentence(error: ValidationError) -> str:
     return f"{name}: {message[0].lower()}{message[1:]}{value}"
 
 
+def _not_json(error: NotParsed) -> str:
+    """A setting of several values is not JSON; the library tells which in its text alone."""
+    field = str(error).partition('field "')[2].partition('"')[0]
+    name = PREFIX + field.upper()
+    return f"{name}: must be a JSON object; got {os.environ.get(name)!r}"
+
+
 def load(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings from the environment, with ``overrides`` (options of a command) on top.
 
@@ -173,3 +189,5 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
+    except NotParsed as error:
+        raise SettingsError(_not_json(error)) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,12 +55,11 @@ def _decoded(envelope: Mapping[str, Any]) -> bytes:
     body, properties = envelope.get("body"), envelope.get("properties")
     if not isinstance(body, str):
         raise BadMessage("the body must be text")
-    if _object(properties, "properties").get("body_encoding") != "base64":
-        return body.encode()
+    encoding = _object(properties, "properties").get("body_encoding")
     try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise BadMessage(f"the body is not base64 ({error})") from None
+        return base64.b64decode(body, validate=True) if encoding == "base64" else body.encode()
+    except ValueError as error:  # half a surrogate pair, or what is not base64
+        raise BadMessage(f"the body cannot be decoded ({error})") from None
 
 
 def _json(raw: bytes, what: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -15,6 +15,7 @@ from synerdiff.telemetry.pools import Pools
 TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 MISSED_TICKS = 30
 LONGEST_TICK_S = 60.0
+STUCK_S = 120.0  # above what calls to a Redis that does not answer may take
 _WHY = {"requeued": "lease_lapsed", "quarantined": "worker_died"}
 
 
@@ -50,6 +51,11 @@ class SchedulerMetrics:
         self._patience_s = max(MISSED_TICKS * tick_s, LONGEST_TICK_S)
         self._turned_at = time.monotonic()
         self._failing = "no tick yet"
+        self._intake_silence: Callable[[], float | None] = lambda: 0.0
+
+    def follow(self, intake_silence: Callable[[], float | None]) -> None:
+        """Have the probes ask how many seconds the intake from Celery has been silent; None: its thread has ended."""
+        self._intake_silence = intake_silence
 
     def ticked(self, seconds: float, *, leads: bool) -> None:
         """Count a tick that went well."""
@@ -80,10 +86,19 @@ class SchedulerMetrics:
         self._version.labels(pool, profile).set(int(head["version"]))
 
     def live(self) -> dict[str, str]:
-        """Whether the loop still turns."""
+        """Whether the loop and the intake still turn."""
         silent_s = time.monotonic() - self._turned_at
-        return {"loop": OK if silent_s < self._patience_s else f"no tick for {silent_s:.0f} s"}
+        return {
+            "loop": OK if silent_s < self._patience_s else f"no tick for {silent_s:.0f} s",
+            "intake": self._intake(),
+        }
 
     def ready(self) -> dict[str, str]:
-        """Whether the last tick went well; a scheduler that stands by is ready."""
-        return {"tick": self._failing}
+        """Whether the last tick went well and jobs from Celery are taken; a scheduler that stands by is ready."""
+        return {"tick": self._failing, "intake": self._intake()}
+
+    def _intake(self) -> str:
+        silent_s = self._intake_silence()
+        if silent_s is None:
+            return "the thread that takes jobs from Celery has ended"
+        return OK if silent_s < STUCK_S else f"no job could be taken from Celery for {silent_s:.0f} s"

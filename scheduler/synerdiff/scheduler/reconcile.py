@@ -12,8 +12,8 @@ HINTS_A_TICK = 2000
 IN_TRANSIT = 200
 
 
-def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int]:
-    """Reap one pool and send the hints that are due; returns what was reaped and how many were sent.
+def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int, PoolLoad]:
+    """Reap one pool and send the hints that are due; returns what was reaped, how many were sent and the load.
 
     Raises :class:`LedgerUnavailable`.
     """
@@ -24,9 +24,10 @@ def reconcile(ledger: Ledger, hints: Hints, pool: str) -> tuple[Reaped, int]:
             log.warning("reaped", pool=pool, what=what, count=len(found), first=found[0])
     if reaped.grace:
         log.warning("nobody reaped for a while: every lease is prolonged once", pool=pool)
-    limit = hints_worth_sending(ledger.load(pool), hints.waiting(pool))
+    load = ledger.load(pool)
+    limit = hints_worth_sending(load, hints.waiting(pool))
     due = (*reaped.released, *(ledger.due_hints(pool, limit) if limit else ()))
-    return reaped, len(due) - len(hints.send(pool, due))
+    return reaped, len(due) - len(hints.send(pool, due)), load
 
 
 def hints_worth_sending(load: PoolLoad, in_queue: int) -> int:

@@ -62,8 +62,9 @@ class Scheduler:
         elapsed_s = self._tick_s if self._led_at is None else now - self._led_at
         self._led_at = now
         for pool in self._ledger.pools():
-            self.metrics.reconciled(pool, *reconcile(self._ledger, self._hints, pool))
-            self._plans.write(pool, self._ledger.load(pool), leader, elapsed_s)
+            reaped, sent, load = reconcile(self._ledger, self._hints, pool)
+            self.metrics.reconciled(pool, reaped, sent)
+            self._plans.write(pool, load, leader, elapsed_s)
         for key, head in self._plans.heads.items():
             self.metrics.planned(*key, head)
         return True
@@ -103,21 +104,11 @@ class Service:
         return self._tick_s
 
 
-def ledger_config(settings: Settings) -> LedgerConfig:
-    """The ledger's part of the settings."""
-    return LedgerConfig(
-        max_queue=settings.max_queue,
-        max_attempts=settings.max_attempts,
-        result_ttl_s=settings.result_ttl_s,
-        dead_ttl_s=settings.dead_ttl_s,
-    )
-
-
 def run_scheduler(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the process's exit code: 0 after a stop, 2 when it cannot start."""
     configure_logging(settings.log_level, settings.log_format)
     try:
-        ledger = Ledger.connect(settings.redis_url, ledger_config(settings))
+        ledger = Ledger.connect(settings.redis_url, LedgerConfig.of(settings))
         ledger.check_server(settings.allow_unsafe_redis)
         metrics = SchedulerMetrics(ledger, settings.tick_s)
         exposition = Exposition(lambda: metrics.registry, live=metrics.live, ready=metrics.ready)
@@ -128,7 +119,7 @@ def run_scheduler(settings: Settings) -> int:
     stop = threading.Event()
     _stop_on_signals(stop)
     hints = Hints(celery_app(settings.redis_url))
-    thread = _submissions(settings, ledger, hints, stop)
+    thread = _submissions(settings, ledger, hints, stop, metrics)
     log.info("scheduler started", tick_s=settings.tick_s)
     Service(Scheduler(ledger, hints, settings.tick_s, metrics=metrics), settings.tick_s, stop).run()
     exposition.stop()
@@ -139,13 +130,16 @@ def run_scheduler(settings: Settings) -> int:
     return 0
 
 
-def _submissions(settings: Settings, ledger: Ledger, hints: Hints, stop: threading.Event) -> threading.Thread:
+def _submissions(
+    settings: Settings, ledger: Ledger, hints: Hints, stop: threading.Event, metrics: SchedulerMetrics
+) -> threading.Thread:
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url, socket_connect_timeout=3.0, socket_timeout=10.0, health_check_interval=15
     )
     consumer = Submissions(client, ledger, hints, model=settings.model, limits=settings.limits, stop=stop)
     thread = threading.Thread(target=consumer.run, name="submissions", daemon=True)
     thread.start()
+    metrics.follow(lambda: consumer.silence_s if thread.is_alive() else None)
     return thread
 
 

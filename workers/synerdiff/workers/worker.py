@@ -66,16 +66,6 @@ def engine_spec(settings: Settings) -> EngineSpec:
     )
 
 
-def ledger_config(settings: Settings) -> LedgerConfig:
-    """The part of the settings that every ledger call carries."""
-    return LedgerConfig(
-        max_queue=settings.max_queue,
-        max_attempts=settings.max_attempts,
-        result_ttl_s=settings.result_ttl_s,
-        dead_ttl_s=settings.dead_ttl_s,
-    )
-
-
 class GpuWorker:
     """One incarnation of a worker; ``capacity`` jobs at a time."""
 
@@ -106,7 +96,7 @@ class GpuWorker:
         self._heard_at: float | None = None
         self._bridge = Bridge(
             spec,
-            BridgeConfig(hang_s=settings.hang_s),
+            BridgeConfig(hang_s=settings.hang_s, news_s=settings.progress_s),
             on_change=self.gate.engine,
             on_failing=self._fail,
             metrics=self.metrics,
@@ -143,7 +133,7 @@ class GpuWorker:
         ``on_failing`` is called when the device fails again and again. Raises :class:`SynerDiffError` with one
         sentence when something is missing; nothing is left running then.
         """
-        ledger = Ledger.connect(settings.redis_url, ledger_config(settings))
+        ledger = Ledger.connect(settings.redis_url, LedgerConfig.of(settings))
         ledger.check_server(allow_unsafe=settings.allow_unsafe_redis)
         store = Store(StoreConfig.of(settings))
         store.check()

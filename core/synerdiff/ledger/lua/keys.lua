@@ -21,7 +21,8 @@
 --   the queue, in fair order
 -- priorities:{pool}            zset    priorities that have waiting jobs -> minus the priority
 -- tenants:{pool}:{p}           zset    tenants with waiting jobs of priority p -> start tag (virtual time)
--- vtime:{pool}:{p}             hash    * -> the level's virtual time; tenant -> tag it left with
+-- vtime:{pool}:{p}             hash    * -> the level's virtual time
+-- vtime:{pool}:{p}:left        zset    tenants with nothing waiting -> tag they left with, until virtual time passes it
 -- queue:{pool}:{p}:{tenant}    zset    waiting jobs -> deadline or arrival + horizon, microseconds
 --   what was released, and who holds it
 -- released:{pool}:{p}          zset    released and unclaimed jobs -> when the next hint is due

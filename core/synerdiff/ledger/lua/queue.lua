@@ -9,27 +9,31 @@ local function tenants_key(pool, priority) return P .. 'tenants:' .. pool .. ':'
 
 local function vtime_key(pool, priority) return P .. 'vtime:' .. pool .. ':' .. priority end
 
+-- Tags of tenants that left a level, while others wait on it and its virtual time has not passed them.
+local function left_key(pool, priority) return vtime_key(pool, priority) .. ':left' end
+
 -- `refund`: the job was released before, and its tenant paid for it.
 local function enqueue(id, record, refund)
   local pool, priority, tenant = record.pool, record.priority, record.tenant
-  local tenants, vtime = tenants_key(pool, priority), vtime_key(pool, priority)
+  local tenants, left = tenants_key(pool, priority), left_key(pool, priority)
   call('ZADD', queue_key(pool, priority, tenant), record.order, id)
   local tag = call('ZSCORE', tenants, tenant)
   if tag and not refund then return end
-  local tags = call('HMGET', vtime, '*', tenant)
+  local level = num(call('HGET', vtime_key(pool, priority), '*'))
   local paid = refund and num(record.share) or 0
-  call('ZADD', tenants, math.max(num(tags[1]), num(tag or tags[2]) - paid), tenant)
+  call('ZADD', tenants, math.max(level, num(tag or call('ZSCORE', left, tenant)) - paid), tenant)
+  call('ZREM', left, tenant)
   call('ZADD', P .. 'priorities:' .. pool, -tonumber(priority), priority)
 end
 
--- A tenant has nothing waiting. Its tag is kept while others wait on the level; an empty level starts afresh.
+-- A tenant has nothing waiting. Its tag is kept while it says something; an empty level starts afresh.
 local function close_tenant(pool, priority, tenant, tag)
-  local tenants, vtime = tenants_key(pool, priority), vtime_key(pool, priority)
+  local tenants, vtime, left = tenants_key(pool, priority), vtime_key(pool, priority), left_key(pool, priority)
   call('ZREM', tenants, tenant)
   if call('EXISTS', tenants) == 1 then
-    call('HSET', vtime, tenant, tag)
+    if num(tag) > num(call('HGET', vtime, '*')) then call('ZADD', left, tag, tenant) end
   else
-    call('DEL', vtime)
+    call('DEL', vtime, left)
     call('ZREM', P .. 'priorities:' .. pool, priority)
   end
 end
@@ -54,6 +58,7 @@ local function pop(pool)
   local id = call('ZPOPMIN', queue)[1]
   local after = tag + num(call('HGET', job_key(id), 'share'))
   call('HSET', vtime_key(pool, priority), '*', tag)
+  call('ZREMRANGEBYSCORE', left_key(pool, priority), '-inf', tag)
   if call('EXISTS', queue) == 1 then
     call('ZADD', tenants, after, tenant)
   else

@@ -1,0 +1,33 @@
+"""What a worker's parts are told of its settings."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from synerdiff.settings import Settings
+from synerdiff.workers.bridge import BridgeConfig
+from synerdiff.workers.worker import GpuWorker, engine_spec
+
+
+def test_the_bridge_hears_how_often_to_report_and_when_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BridgeConfig] = []
+
+    def bridge(spec: Any, config: BridgeConfig, **_: Any) -> Any:
+        told.append(config)
+
+    monkeypatch.setattr("synerdiff.workers.worker.Bridge", bridge)
+    settings = Settings(progress_s=2.5, hang_s=7.0)
+    nothing = cast(Any, None)
+    GpuWorker(
+        settings,
+        name="w",
+        capacity=1,
+        ledger=nothing,
+        store=nothing,
+        spec=engine_spec(settings),
+        send_hints=nothing,
+        on_failing=nothing,
+    )
+    assert (told[0].news_s, told[0].hang_s) == (2.5, 7.0)
