@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, help="default: the run's model, else its last export, else the shipped"
     )
     measuring.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0, 6.0])
+    measuring.add_argument(
+        "--quality", choices=("exact", "balanced", "fast"), default="exact", help="control: class of the images"
+    )
     measuring.add_argument("--curve", action="store_true", help="control: every export of the run, not one model")
     measuring.add_argument("--prompts", type=int, default=0, help="control: that many of the list; 0 for all")
     measuring.add_argument("--classifier-samples", type=int, default=60_000, help="0: backgrounds alone")

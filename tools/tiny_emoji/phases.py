@@ -187,7 +187,14 @@ def control(space: Workspace, options: argparse.Namespace) -> None:
     exports = {path.name: path for path in sorted(space.exports.glob("[0-9]*[0-9]"))}
     models: dict[str, Path | None] = {**exports} if options.curve else {model.name: model}
     document = measure_control(
-        models, some_prompts(options.prompts), art, model / "vae", judge, guidance=options.guidance, rest=rest
+        models,
+        some_prompts(options.prompts),
+        art,
+        model / "vae",
+        judge,
+        guidance=options.guidance,
+        rest=rest,
+        quality=options.quality,
     )
     name = "control-curve" if options.curve else "control"
     _write(space.root / f"{name}.json", document)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from synerdiff.protocol.job import Quality
 from tools.tiny_emoji.measure.border import CHANCE, background_of
 from tools.tiny_emoji.measure.classifier import Judge, held_out_accuracy
 from tools.tiny_emoji.measure.generate import STEPS, generate
@@ -76,10 +77,14 @@ def measure_model(
     guidance: Sequence[float],
     judge: Judge | None,
     rest: Callable[[], None],
+    quality: Quality = "exact",
 ) -> dict[str, Rates]:
     """Rates by guidance scale; ``model`` None is the shipped one."""
     prompts = [row.prompt for row in wanted]
-    return {f"{scale:g}": score(generate(model, prompts, scale, rest=rest), wanted, judge) for scale in guidance}
+    return {
+        f"{scale:g}": score(generate(model, prompts, scale, quality=quality, rest=rest), wanted, judge)
+        for scale in guidance
+    }
 
 
 def measure_control(
@@ -92,6 +97,7 @@ def measure_control(
     guidance: Sequence[float] = GUIDANCE,
     scenes: int = 256,
     rest: Callable[[], None] = lambda: None,
+    quality: Quality = "exact",
 ) -> dict[str, Any]:
     """The document that the report is written from: ``models`` by name, in the order of the curve.
 
@@ -101,8 +107,9 @@ def measure_control(
         "prompts": len(wanted),
         "steps": STEPS,
         "sampler": "ddim",
+        "quality": quality,
         "chance": chance(art),
         "classifier": held_out_accuracy(judge, art, vae_path, scenes) if judge else {},
         "ceiling": ceiling(art, wanted, vae_path, judge),
-        "models": {name: measure_model(path, wanted, guidance, judge, rest) for name, path in models.items()},
+        "models": {name: measure_model(path, wanted, guidance, judge, rest, quality) for name, path in models.items()},
     }

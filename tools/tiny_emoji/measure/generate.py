@@ -9,12 +9,13 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import load_model
 from synerdiff.engine.types import ImageReady, JobFailed, Request
+from synerdiff.protocol.job import Quality
 from tools.tiny_emoji.scenes.colours import Image8
 
 STEPS = 25
 
 
-def _request(number: int, prompt: str, guidance: float, seed: int) -> Request:
+def _request(number: int, prompt: str, guidance: float, seed: int, quality: Quality) -> Request:
     return Request(
         job_id=str(number),
         prompt=prompt,
@@ -26,7 +27,7 @@ def _request(number: int, prompt: str, guidance: float, seed: int) -> Request:
         sampler="ddim",
         seed=seed,
         n=1,
-        quality="exact",
+        quality=quality,
     )
 
 
@@ -36,6 +37,7 @@ def generate(
     guidance: float,
     *,
     seed: int = 0,
+    quality: Quality = "exact",
     rest: Callable[[], None] = lambda: None,
 ) -> list[Image8]:
     """One image of 128 pixels a side for each prompt, 25 DDIM steps, seed ``seed`` plus its number.
@@ -44,7 +46,7 @@ def generate(
     """
     engine = Engine(load_model(model, device="cpu", threads=1), EngineConfig(capacity=8))
     for number, prompt in enumerate(prompts):
-        engine.admit(_request(number, prompt, guidance, seed + number))
+        engine.admit(_request(number, prompt, guidance, seed + number, quality))
     images: dict[str, Image8] = {}
     while not engine.idle:
         rest()
