@@ -18,7 +18,7 @@ lint: venv
 	.venv/bin/lint-imports
 
 test: venv
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n 2 --dist loadfile tests
 
 demo: venv
 	.venv/bin/synerdiff demo

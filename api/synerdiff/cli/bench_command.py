@@ -32,7 +32,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, help="torch threads, the same for every policy; without: the machine's cores")
     ] = None,
-    capacity: Annotated[int, typer.Option(min=1, help="images the engine holds at a time")] = 16,
+    capacity: Annotated[int, typer.Option(min=1, help="images the engine holds at a time")] = 24,
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 3,
     closed: Annotated[bool, typer.Option("--closed", help="saturation: every job is there at the start")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here, - for stdout")] = None,

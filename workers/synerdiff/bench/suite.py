@@ -45,7 +45,7 @@ class Settings:
     policies: tuple[str, ...] = POLICIES
     rounds: int = 3
     threads: int = 2
-    capacity: int = 16
+    capacity: int = 24
     closed: bool = False
 
 
