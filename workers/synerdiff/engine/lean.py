@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from synerdiff.engine.decode.upsample import is_plain
 from synerdiff.engine.lean_blocks import LeanResnet, LeanTransformer, LeanUpsample
+from synerdiff.engine.lean_walk import walk, walkable
 
 if TYPE_CHECKING:
     from synerdiff.engine.text import Embedding
@@ -72,7 +73,7 @@ class LeanUNet(nn.Module):
         if sample.shape[0] <= ALONE:
             return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)  # type: ignore[no-any-return]
         text = self.project(encoder_hidden_states) if projected is None else projected
-        return self.lean(sample, timestep, text, return_dict=False)  # type: ignore[no-any-return]
+        return (walk(self.lean, sample, timestep, text),)
 
 
 class StepAngles(nn.Module):
@@ -105,7 +106,7 @@ class StepBiases(nn.Module):
             parts = torch.cat([getattr(block.time_emb_proj, name) for block in blocks]).detach()
             self.register_buffer(f"_{name}", parts, persistent=False)
 
-    def forward(self, angles: Tensor, _condition: None = None) -> Tensor:
+    def forward(self, angles: Tensor) -> Tensor:
         """``[R, channels]`` to ``[R, S]``."""
         hidden = self.second(F.silu(self.first(angles), inplace=True))
         return F.linear(F.silu(hidden, inplace=True), self._weight, self._bias)
@@ -121,7 +122,7 @@ def lean(unet: Any) -> LeanUNet | None:
     transformers = [child for child in children if isinstance(child, Transformer2DModel)]
     timed = sum(hasattr(child, "time_emb_proj") for child in children)
     fitting = all(map(LeanResnet.replaces, resnets)) and all(map(LeanTransformer.replaces, transformers))
-    if not (transformers and timed == len(resnets) and fitting and _timed_plainly(unet.config)):
+    if not (transformers and walkable(twin) and timed == len(resnets) and fitting and _timed_plainly(unet.config)):
         return None
     blocks = [block for model in transformers for block in model.transformer_blocks]
     biases = iter(_spans([block.out_channels for block in resnets]))

@@ -6,6 +6,7 @@ here but handed in, side by side for all blocks: keys and values of the text, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class LeanResnet(nn.Module):
     def forward(self, x: Tensor, biases: Tensor) -> Tensor:
         """Rows ``[R, C, h, w]`` to rows ``[R, C', h, w]``."""
         inner = self.conv1(_normed(x, self.norm1)).add_(biases[:, self._span, None, None])
-        residual = x if self.shortcut is None else self.shortcut(x)
+        residual = x if self.shortcut is None else _image(_project(_tokens(x), self.shortcut), x.shape[2:])
         output: Tensor = self.conv2(_normed(inner, self.norm2)).add_(residual)
         return output
 
@@ -58,25 +59,26 @@ class LeanTransformer(nn.Module):
         """Whether it does what this block does."""
         return bool(model.is_input_continuous) and all(map(LeanBlock.replaces, model.transformer_blocks))
 
-    def forward(self, x: Tensor, encoder_hidden_states: Tensor, **_: Any) -> tuple[Tensor]:
+    def forward(self, x: Tensor, text: Tensor) -> Tensor:
         """Rows ``[R, C, h, w]`` to rows of the same shape."""
-        height, width = x.shape[2:]
         inner = F.group_norm(x, self.norm.num_groups, self.norm.weight, self.norm.bias, self.norm.eps)
-        linear = isinstance(self.proj_in, nn.Linear)
-        tokens = self.proj_in(_tokens(inner)) if linear else _tokens(self.proj_in(inner))
+        tokens = _project(_tokens(inner), self.proj_in)
         for block in self.blocks:
-            tokens = block(tokens, encoder_hidden_states)
-        out, size = self.proj_out, (height, width)
-        output: Tensor = _image(out(tokens), size) if linear else out(_image(tokens, size))
-        return (output.add_(x),)
+            tokens = block(tokens, text)
+        return _image(_project(tokens, self.proj_out), x.shape[2:]).add_(x)
 
 
 def _tokens(image: Tensor) -> Tensor:
     return image.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _image(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+def _image(tokens: Tensor, size: Sequence[int]) -> Tensor:
     return tokens.view(tokens.shape[0], *size, -1).permute(0, 3, 1, 2)
+
+
+def _project(tokens: Tensor, layer: Any) -> Tensor:
+    """A linear layer, or a 1x1 convolution, which is one."""
+    return F.linear(tokens, layer.weight.flatten(1), layer.bias)
 
 
 class LeanBlock(nn.Module):
@@ -143,11 +145,11 @@ class LeanUpsample(nn.Module):
         self.plain = module
         self.taps = _merged(module.conv)
 
-    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Rows ``[R, C, h, w]`` to ``[R, C', 2h, 2w]``; another ``size`` goes the plain way."""
-        if size is not None:
-            return self.plain(x, size)  # type: ignore[no-any-return]
         rows, _, height, width = x.shape
+        if tuple(size) != (2 * height, 2 * width):
+            return self.plain(x, size)  # type: ignore[no-any-return]
         taps: Tensor = self.taps(x)
         places = taps.view(rows, 2, 2, -1, height + 1, width + 1).permute(0, 4, 5, 1, 2, 3)
         output = places.new_empty(rows, height, 2, width, 2, places.shape[-1])
