@@ -86,7 +86,7 @@ class FakeWorker:
     def _image(self, job: Job, index: int, receipt: Receipt) -> ImageRef:
         pixels = np.full((job.height, job.width, 3), (job.seed + index) % 256, dtype=np.uint8)
         data = encode_image(pixels, job.format, receipt, index)
-        key = image_key(self.prefix, job.id, index, job.format)
+        key = image_key(self.prefix, job, index)
         self.store.put_image(key, data, content_type(job.format))
         digest = hashlib.sha256(data).hexdigest()
         return ImageRef(key=key, sha256=digest, width=job.width, height=job.height, seed=job.seed + index)

@@ -119,9 +119,13 @@ def test_over_http_only_the_owner_deletes(client: Client, worker: FakeWorker) ->
         reply = httpx.delete(f"{url}?purge=true", headers=red)
         assert (reply.status_code, reply.json()["error"]["code"]) == (409, "wrong_state")
         worker.work_once()
+        key = httpx.get(url, headers=red).json()["images"][0]["key"]
+        assert key == f"images/red/{url.rsplit('/', 1)[-1]}/0.png"
         assert httpx.delete(f"{url}?purge=true", headers=blue).status_code == 404
+        assert client.backend.store.head(key)
         assert httpx.delete(f"{url}?purge=true", headers=red).json()["state"] == "succeeded"
         assert httpx.get(url, headers=red).status_code == 404
+        assert not client.backend.store.head(key)
 
 
 def test_a_tenants_rate_and_open_jobs_are_bounded(client: Client) -> None:

@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from unittest import mock
 from uuid import uuid4
 
@@ -36,8 +37,9 @@ def key() -> str:
     return f"images/{uuid4().hex}/0.png"
 
 
-def _png(steps: int) -> bytes:
-    return encode_image(np.zeros((8, 8, 3), dtype=np.uint8), "png", Receipt(job_id="j", steps=steps))
+def _png(steps: int, job_id: str = "j", prompt: str = "a fox") -> bytes:
+    receipt = Receipt(job_id=job_id, steps=steps, request={"prompt": prompt})
+    return encode_image(np.zeros((8, 8, 3), dtype=np.uint8), "png", receipt)
 
 
 def _status(url: str) -> int:
@@ -67,11 +69,32 @@ def test_a_second_write_adopts_the_first_and_its_receipt(store: Store, key: str)
     assert stored.adopted
     assert stored.sha256 == hashlib.sha256(first).hexdigest()
     assert stored.size == len(first)
-    assert stored.receipt == Receipt(job_id="j", steps=3)
+    assert stored.receipt == Receipt(job_id="j", steps=3, request={"prompt": "a fox"})
     assert store.get(key) == first
 
 
-def test_sixteen_racing_writers_have_one_winner(store: Store, key: str) -> None:
+@pytest.mark.parametrize("old", [_png(3, prompt="another's secret"), _png(3, job_id="i"), b"no image"])
+def test_an_object_of_another_request_is_replaced_and_never_adopted(store: Store, key: str, old: bytes) -> None:
+    store.put_image(key, old, "image/png")
+    stored = store.put_image(key, _png(4), "image/png")
+    assert not stored.adopted
+    assert store.get(key) == _png(4)
+    late = store.put_image(key, _png(5), "image/png")  # a late writer of the same job
+    assert late.adopted
+    assert store.get(key) == _png(4)
+
+
+def test_sixteen_writers_that_replace_an_old_object_have_one_winner(store: Store, key: str) -> None:
+    store.put_image(key, _png(3, prompt="of a record that is gone"), "image/png")
+    ends = _race(store, key)
+    winners = [digest for adopted, digest in ends if not adopted]
+    assert len(winners) == 1
+    assert {digest for _, digest in ends} == set(winners)
+    assert hashlib.sha256(store.get(key)).hexdigest() == winners[0]
+
+
+def _race(store: Store, key: str) -> list[tuple[bool, str]]:
+    """Sixteen writers of one image at once: whether each adopted, and the sum it was told."""
     images = [_png(index) for index in range(16)]
     start = threading.Barrier(len(images))
 
@@ -81,7 +104,11 @@ def test_sixteen_racing_writers_have_one_winner(store: Store, key: str) -> None:
         return stored.adopted, stored.sha256
 
     with ThreadPoolExecutor(len(images)) as pool:
-        ends = list(pool.map(write, images))
+        return list(pool.map(write, images))
+
+
+def test_sixteen_racing_writers_have_one_winner(store: Store, key: str) -> None:
+    ends = _race(store, key)
     winners = [digest for adopted, digest in ends if not adopted]
     assert len(winners) == 1
     assert {digest for _, digest in ends} == set(winners)
@@ -128,13 +155,13 @@ def test_a_deleted_object_is_gone(store: Store, key: str) -> None:
 
 def test_a_conflict_without_an_object_is_tried_again(store: Store, key: str) -> None:
     data = _png(1)
-    put = Store._put_if_absent
+    put: Any = Store._put
     answers = iter([False, True])
 
-    def flaky(self: Store, *given: str) -> bool:
-        return next(answers) and put(self, *given)  # type: ignore[arg-type]
+    def flaky(self: Store, *given: Any, **condition: str) -> bool:
+        return next(answers) and bool(put(self, *given, **condition))
 
-    with mock.patch.object(Store, "_put_if_absent", flaky):
+    with mock.patch.object(Store, "_put", flaky):
         assert not store.put_image(key, data, "image/png").adopted
     assert store.get(key) == data
 

@@ -26,19 +26,21 @@ class Bench:
         self.discards = Discards(self.ledger, self.store, pool=POOL, prefix="images/")
         self.ledger.heartbeat(WorkerReport(name="w", pool=POOL, capacity=4), 1e6)
 
-    def begun(self, job_id: str, deadline_s: float | None = None) -> Claim:
+    def begun(self, job_id: str, deadline_s: float | None = None, tenant: str = "default") -> Claim:
         """A job of two images that a worker holds and has stored the first of."""
-        job = Job(id=job_id, model="m", prompt="p", width=64, height=64, seed=1, n=2, deadline_s=deadline_s)
+        job = Job(
+            id=job_id, model="m", prompt="p", width=64, height=64, seed=1, n=2, deadline_s=deadline_s, tenant=tenant
+        )
         self.ledger.submit(job, POOL)
         claim = self.ledger.claim(job_id, worker="w", nonce=job_id, lease_s=1e6)
         assert isinstance(claim, Claim)
-        self.store.put_image(image_key("images/", job_id, 0, "png"), b"pixels", "image/png")
+        self.store.put_image(image_key("images/", job, 0), b"pixels", "image/png")
         return claim
 
-    def kept(self, job_id: str) -> bool:
+    def kept(self, key: str) -> bool:
         """Whether the job's first image is still there after a sweep."""
         self.discards.sweep()
-        return self.store.head(image_key("images/", job_id, 0, "png")) is not None
+        return self.store.head(f"images/{key}/0.png") is not None
 
 
 @pytest.fixture
@@ -54,6 +56,15 @@ def test_images_of_a_cancelled_job_go_once_a_late_writer_has_had_its_time(bench:
     bench.clock.advance(2)
     assert not bench.kept("a")
     assert bench.ledger.due_discards(POOL, 10) == []
+
+
+def test_a_tenants_images_go_and_anothers_stay(bench: Bench) -> None:
+    bench.begun("a", tenant="red")
+    bench.store.put_image("images/a/0.png", b"of the tenant default", "image/png")
+    bench.ledger.cancel("a")
+    bench.clock.advance(61)
+    assert not bench.kept("red/a")
+    assert bench.kept("a")
 
 
 def test_images_of_an_expired_job_go(bench: Bench) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from synerdiff.protocol.job import ImageFormat
+from synerdiff.protocol.job import ImageFormat, Job
 from synerdiff.settings import Settings
 from synerdiff.storage import StoreConfig, content_type, image_key
 
@@ -21,8 +21,22 @@ from synerdiff.storage import StoreConfig, content_type, image_key
     ],
 )
 def test_a_key_is_made_from_the_job(kind: ImageFormat, key: str, media_type: str) -> None:
-    assert image_key("images/", "01J", 2, kind) == key
+    assert image_key("images/", Job(id="01J", prompt="p", format=kind), 2) == key
     assert content_type(kind) == media_type
+
+
+@pytest.mark.parametrize(
+    ("tenant", "key"),
+    [
+        ("default", "images/01J/0.png"),
+        ("red", "images/red/01J/0.png"),
+        ("r.e-d_", "images/r.e-d_/01J/0.png"),
+        (".", "images/%2E/01J/0.png"),
+        ("..", "images/%2E%2E/01J/0.png"),
+    ],
+)
+def test_tenants_with_the_same_id_have_keys_of_their_own(tenant: str, key: str) -> None:
+    assert image_key("images/", Job(id="01J", prompt="p", tenant=tenant), 0) == key
 
 
 def test_settings_name_the_store() -> None:

@@ -117,7 +117,7 @@ class Backend:
             raise WrongState(f"job {job_id} was stopped a moment ago; delete it again in a minute")
         prefix = self.settings.s3_prefix
         keys = {image.key for image in view.images}
-        keys |= {image_key(prefix, job_id, index, view.job.format) for index in range(view.job.n)}
+        keys |= {image_key(prefix, view.job, index) for index in range(view.job.n)}
         for key in sorted(keys):
             self.store.delete(key)
         self.ring(pool, self.ledger.delete(job_id).released)

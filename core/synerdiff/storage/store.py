@@ -12,9 +12,9 @@ from synerdiff.protocol import Receipt
 from synerdiff.protocol.errors import ObjectNotFound, StorageUnavailable
 from synerdiff.storage.config import StoreConfig
 from synerdiff.storage.embedded import read_receipt
-from synerdiff.storage.errors import translated
+from synerdiff.storage.errors import MISSING_KEY, translated
 
-_EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"})
+_UNMET = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"})
 _PUT_TRIES = 3
 
 
@@ -63,25 +63,31 @@ class Store:
                 self._create_bucket()
 
     def put_image(self, key: str, data: bytes, content_type: str, sha256: str | None = None) -> Stored:
-        """Store an image only if its key is free, else adopt what is there.
+        """Store an image only if its key is free, else adopt what is there, if it is the same job's and request's.
 
+        By their receipts: an object of another request belongs to a job whose record is gone, and is replaced. That too
+        is conditional, on the very object that was looked at, so of several writers still only one stores.
         ``sha256`` (hex, of ``data``) is checked by the server and kept in the object's metadata.
         """
         digest = sha256 or hashlib.sha256(data).hexdigest()
         for _ in range(_PUT_TRIES):
-            if self._put_if_absent(key, data, content_type, digest):
+            if self._put(key, data, content_type, digest, IfNoneMatch="*"):
                 return Stored(key=key, sha256=digest, size=len(data))
             try:
-                return self._adopt(key)
+                there, version = self._get(key)
             except ObjectNotFound:
                 continue  # 409: a racing write was under way and failed, or the object was deleted since
+            found = read_receipt(there)
+            if _same_request(found, read_receipt(data)):
+                digest = hashlib.sha256(there).hexdigest()
+                return Stored(key=key, sha256=digest, size=len(there), adopted=True, receipt=found)
+            if self._put(key, data, content_type, digest, IfMatch=version):
+                return Stored(key=key, sha256=digest, size=len(data))
         raise StorageUnavailable(f"S3 at {self.config.where} keeps reporting a conflict for {key} that is not there")
 
     def get(self, key: str) -> bytes:
         """An object's bytes. Raises :class:`ObjectNotFound`."""
-        with translated(self.config, "reading an image", key):
-            body: bytes = self.client.get_object(Bucket=self.config.bucket, Key=key)["Body"].read()
-        return body
+        return self._get(key)[0]
 
     def head(self, key: str) -> Stored | None:
         """What the store says of an object without reading it, or None when it is not there."""
@@ -107,7 +113,15 @@ class Store:
         with translated(self.config, "deleting an image"):
             self.client.delete_object(Bucket=self.config.bucket, Key=key)
 
-    def _put_if_absent(self, key: str, data: bytes, content_type: str, digest: str) -> bool:
+    def _get(self, key: str) -> tuple[bytes, str]:
+        """An object's bytes and its ETag."""
+        with translated(self.config, "reading an image", key):
+            found = self.client.get_object(Bucket=self.config.bucket, Key=key)
+            body: bytes = found["Body"].read()
+        return body, found["ETag"]
+
+    def _put(self, key: str, data: bytes, content_type: str, digest: str, **condition: str) -> bool:
+        """Store an object; False where ``condition`` (``IfNoneMatch`` or ``IfMatch``) does not hold."""
         from botocore.exceptions import ClientError
 
         checksum = base64.b64encode(bytes.fromhex(digest)).decode()
@@ -120,18 +134,13 @@ class Store:
                     ContentType=content_type,
                     Metadata={"sha256": digest},
                     ChecksumSHA256=checksum,
-                    IfNoneMatch="*",
+                    **condition,
                 )
             except ClientError as error:
-                if _code(error) in _EXISTS:
+                if _code(error) in _UNMET or ("IfMatch" in condition and _code(error) in MISSING_KEY):
                     return False
                 raise
         return True
-
-    def _adopt(self, key: str) -> Stored:
-        data = self.get(key)
-        digest = hashlib.sha256(data).hexdigest()
-        return Stored(key=key, sha256=digest, size=len(data), adopted=True, receipt=read_receipt(data))
 
     def _create_bucket(self) -> None:
         from botocore.exceptions import ClientError
@@ -151,6 +160,12 @@ class Store:
             if self._made is None:
                 self._made = _connect(self.config)
             return self._made
+
+
+def _same_request(one: Receipt | None, other: Receipt | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return (one.job_id, one.request) == (other.job_id, other.request)
 
 
 def _code(error: Any) -> str:

@@ -33,6 +33,6 @@ class Discards:
         """Delete what is due. Raises :class:`LedgerUnavailable` or :class:`StorageUnavailable`; then it stays due."""
         for job in self._ledger.due_discards(self._pool, JOBS_A_SWEEP):
             for index in range(job.n):
-                self._store.delete(image_key(self._prefix, job.id, index, job.format))
+                self._store.delete(image_key(self._prefix, job, index))
             self._ledger.discarded(self._pool, job.id)
             log.info("images of a job without a result deleted", job_id=job.id)

@@ -107,7 +107,7 @@ class Uploads:
 
     def _store_patiently(self, run: Run, image: ImageReady, data: bytes) -> Stored | None:
         """Store, again and again if need be; None when nobody needs the image any more."""
-        key = image_key(self._prefix, run.id, image.index, run.job.format)
+        key = image_key(self._prefix, run.job, image.index)
         for pause_s in pauses(first_s=0.1, most_s=5.0):
             if run.over.is_set():
                 return None
