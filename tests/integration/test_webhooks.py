@@ -214,6 +214,25 @@ def test_what_must_not_be_called_is_refused_when_it_is_submitted_and_when_it_is_
         assert receiver.got == []
 
 
+@pytest.mark.parametrize("url", [f"https://{'a' * 64}.example/", "https://a..example.com/", "https://b.example:99999/"])
+def test_a_url_that_cannot_be_called_is_refused_and_ends_nothing(here: Served, receiver: Receiver, url: str) -> None:
+    ledger = here.gateway.backend.ledger
+    reply = httpx.post(f"{here.url}/v1/jobs", json={"prompt": "x", "webhook": url})
+    assert (reply.status_code, reply.json()["error"]["field"]) == (422, "webhook")
+    assert ledger.list_jobs(pool=POOL) == []
+
+    # One that is stored all the same, by a producer beside the gateway, gets its one attempt; the next are delivered.
+    job = Job(model=MODEL, prompt="hold", width=64, height=64, webhook=url)
+    ledger.submit(job, POOL)
+    ledger.cancel(job.id)
+    (attempt,) = _settled(ledger, job.id, 1).deliveries
+    assert (attempt.status, attempt.next_s) == (None, None)
+    assert attempt.reason.startswith("not called")
+    other = _submit(here, receiver.url, "hold")
+    here.gateway.backend.cancel(other)
+    assert [item.status for item in _settled(ledger, other, 1).deliveries] == [200]
+
+
 def test_without_a_secret_a_webhook_is_refused(settings: Settings) -> None:
     with served(settings.model_copy(update={"webhook_secrets": _hidden(f"red:{SECRET}")})) as here:
         here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))

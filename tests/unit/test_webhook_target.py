@@ -152,3 +152,41 @@ def test_wrong_secrets_stop_the_start_and_are_not_shown(pairs: str) -> None:
 def test_wrong_networks_stop_the_start() -> None:
     with pytest.raises(SettingsError, match="SYNERDIFF_WEBHOOK_NETWORKS"):
         Rules.parse("", "10.0.0.1/8")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (f"https://{'a' * 64}.example/", "each part between dots 1 to 63"),
+        ("https://a..example.com/", "each part between dots 1 to 63"),
+        ("https://./", "each part between dots 1 to 63"),
+        (f"https://{'.'.join(['a' * 60] * 5)}/", "at most 253 characters"),
+        ("https://example.com:99999/", "port must be 1 to 65535; it is 99999"),
+        ("https://example.com:0/", "port must be 1 to 65535; it is 0"),
+    ],
+)
+def test_a_name_or_port_that_cannot_be_is_refused(url: str, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        Rules().check(httpx.URL(url))
+
+
+@pytest.mark.parametrize("url", [f"https://{'a' * 63}.example/", "https://example.com.:65535/", "https://[2606::1]:1/"])
+def test_the_longest_label_a_last_dot_and_a_literal_are_fine(url: str) -> None:
+    Rules().check(httpx.URL(url))
+
+
+@pytest.mark.parametrize(
+    ("error", "final", "words"),
+    [
+        (UnicodeError("label empty or too long"), True, "not called: the address is not valid"),
+        (OverflowError("port"), True, "not called: the address is not valid"),
+        (RuntimeError("a bug"), False, "RuntimeError: a bug"),
+    ],
+)
+def test_an_attempt_never_raises(monkeypatch: pytest.MonkeyPatch, error: Exception, final: bool, words: str) -> None:
+    def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    answer = asyncio.run(deliver("https://example.com/", "{}", {}, Rules(), timeout_s=5))
+    assert (answer.status, answer.final, answer.reason) == (None, final, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from functools import cache
 import httpx
 
 from synerdiff.api.webhooks.target import Refused, Rules, name_of
+
+log = logging.getLogger("synerdiff.api")
 
 MAX_RESPONSE_BYTES = 64 * 1024
 
@@ -52,6 +55,11 @@ async def deliver(url: str, content: str, headers: dict[str, str], rules: Rules,
     except httpx.InvalidURL:
         return answer(None, "not called: it is not a URL", refused=True)
     except (OSError, httpx.HTTPError) as error:
+        return answer(None, f"{type(error).__name__}: {error}"[:200])
+    except (ValueError, OverflowError):  # what the resolver makes of a name or port that cannot be one
+        return answer(None, "not called: the address is not valid", refused=True)
+    except Exception as error:  # a failed attempt like others: the URL is a producer's, and the task is everybody's
+        log.exception("webhook not delivered")
         return answer(None, f"{type(error).__name__}: {error}"[:200])
     if 300 <= status < 400:
         return answer(status, "redirects are not followed")

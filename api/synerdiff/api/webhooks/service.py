@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -25,7 +26,9 @@ from synerdiff.protocol.errors import InvalidJob, LedgerUnavailable, StorageUnav
 log = logging.getLogger("synerdiff.api")
 
 POLL_S = 0.5
-AT_ONCE = 32
+AT_ONCE = 128
+AT_ONCE_PER_TENANT = 16
+TURN_S = 5.0  # how long a webhook waits for its tenant's others before it is put off
 FIRST_RETRY_S = 5.0
 RETRY_FACTOR = 4.0
 LONGEST_RETRY_S = 4 * 3600.0
@@ -48,6 +51,7 @@ class Webhooks:
         self._secrets = secrets
         self._timeout_s = backend.settings.webhook_timeout_s
         self._most = backend.settings.webhook_attempts
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def check(self, fields: Mapping[str, Any]) -> None:
         """Refuse a job whose webhook could never be delivered. Raises :class:`InvalidJob`."""
@@ -56,22 +60,40 @@ class Webhooks:
             return
         try:
             self._rules.check(httpx.URL(url))
-        except (Refused, httpx.InvalidURL) as error:
+        except (Refused, httpx.InvalidURL, ValueError) as error:
             raise _wrong(f"webhook cannot be called: {error}; got {url[:60]!r}") from None
         if self._secrets.of(tenant if isinstance(tenant, str) else DEFAULT_TENANT) is None:
             raise _wrong("webhook needs a signing secret, and none is set for this tenant (SYNERDIFF_WEBHOOK_SECRETS)")
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
-        while True:
-            try:
-                ids = await asyncio.to_thread(self._backend.ledger.due_webhooks, AT_ONCE, 2 * self._timeout_s + 10)
-            except LedgerUnavailable as error:
-                log.warning("webhooks wait for Redis: %s", error.message)
-                ids = ()
-            await asyncio.gather(*(self._attempt(job_id) for job_id in ids))
-            if len(ids) < AT_ONCE:
-                await asyncio.sleep(POLL_S)
+        """Deliver until cancelled, whatever else happens. A slow receiver holds up no other tenant's webhooks."""
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                free = AT_ONCE - len(running)
+                ids = await self._due(free)
+                for job_id in ids:
+                    task = asyncio.create_task(self._attempt(job_id))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                if len(ids) < free:
+                    await asyncio.sleep(POLL_S)
+                else:
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _due(self, most: int) -> tuple[str, ...]:
+        lease_s = 2 * self._timeout_s + TURN_S + 10
+        try:
+            return await asyncio.to_thread(self._backend.ledger.due_webhooks, most, lease_s)
+        except LedgerUnavailable as error:
+            log.warning("webhooks wait for Redis: %s", error.message)
+        except Exception:
+            log.exception("what webhooks are due cannot be read")
+        return ()
 
     async def _attempt(self, job_id: str) -> None:
         """One attempt; what fails here is tried again when the lease of the webhook is over."""
@@ -80,17 +102,34 @@ class Webhooks:
             if found is None or not found[0].job.webhook:
                 await asyncio.to_thread(self._backend.ledger.forget_webhook, job_id)
                 return
-            view, ended = found
-            answer = await self._deliver(view)
-            attempts = len(view.deliveries) + 1
-            next_s = None if answer.final else retry_after(attempts, self._most)
-            attempt = Delivery(
-                at=time.time(), status=answer.status, reason=answer.reason, duration_s=answer.duration_s, next_s=next_s
-            )
-            await asyncio.to_thread(self._backend.ledger.webhook_attempt, job_id, ended, attempt, next_s)
-            log.info("webhook of %s: attempt %d, status %s %s", job_id, attempts, answer.status, answer.reason)
+            await self._in_turn(*found)
         except (LedgerUnavailable, StorageUnavailable) as error:
             log.warning("webhook of %s not tried: %s", job_id, error.message)
+        except Exception:
+            log.exception("webhook of %s not tried", job_id)
+
+    async def _in_turn(self, view: JobView, ended: str) -> None:
+        """The attempt, unless its tenant's others take all of the tenant's places for too long: then it is put off."""
+        turn = self._turns.setdefault(view.job.tenant, asyncio.Semaphore(AT_ONCE_PER_TENANT))
+        try:
+            async with asyncio.timeout(TURN_S):
+                await turn.acquire()
+        except TimeoutError:
+            return
+        try:
+            await self._tell(view, ended)
+        finally:
+            turn.release()
+
+    async def _tell(self, view: JobView, ended: str) -> None:
+        answer = await self._deliver(view)
+        attempts = len(view.deliveries) + 1
+        next_s = None if answer.final else retry_after(attempts, self._most)
+        attempt = Delivery(
+            at=time.time(), status=answer.status, reason=answer.reason, duration_s=answer.duration_s, next_s=next_s
+        )
+        await asyncio.to_thread(self._backend.ledger.webhook_attempt, view.id, ended, attempt, next_s)
+        log.info("webhook of %s: attempt %d, status %s %s", view.id, attempts, answer.status, answer.reason)
 
     async def _deliver(self, view: JobView) -> Answer:
         signer = self._secrets.of(view.job.tenant)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Self
 
@@ -13,6 +15,13 @@ import httpx
 
 from synerdiff.api.webhooks.address import Address, Network, may_call, plain
 from synerdiff.protocol.errors import SettingsError
+
+MAX_NAME_CHARS = 253  # RFC 1035, as text
+MAX_LABEL_CHARS = 63
+MAX_PORT = 65535
+
+# Own threads: a name server that is slow with one producer's names must not hold the threads that serve requests.
+_LOOKUPS = ThreadPoolExecutor(64, thread_name_prefix="webhook-lookup")
 
 
 class Refused(Exception):
@@ -45,9 +54,13 @@ class Rules:
         host = name_of(url)
         if self.hosts and not any(_matches(host, pattern) for pattern in self.hosts):
             raise Refused(f"{host} is not among the hosts that may be called")
+        if url.port is not None and not 1 <= url.port <= MAX_PORT:
+            raise Refused(f"its port must be 1 to {MAX_PORT}; it is {url.port}")
         literal = _literal(host)
         if literal is not None:
             self._check_address(host, literal)
+        else:
+            _check_name(host)
 
     def _check_address(self, host: str, address: Address) -> None:
         if not may_call(address, self.networks):
@@ -61,7 +74,8 @@ class Rules:
         self.check(url)
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(name_of(url), port, type=socket.SOCK_STREAM)
+        look_up = partial(socket.getaddrinfo, name_of(url), port, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(_LOOKUPS, look_up)
         addresses = list(dict.fromkeys(plain(ip_address(str(sockaddr[0]))) for *_, sockaddr in found))
         for address in addresses:
             self._check_address(name_of(url), address)
@@ -71,6 +85,13 @@ class Rules:
 def name_of(url: httpx.URL) -> str:
     """The host as names and certificates are compared: lower case, ASCII, without a last dot."""
     return url.raw_host.decode("ascii").lower().rstrip(".")
+
+
+def _check_name(host: str) -> None:
+    if len(host) > MAX_NAME_CHARS or not all(1 <= len(label) <= MAX_LABEL_CHARS for label in host.split(".")):
+        raise Refused(
+            f"its host must be at most {MAX_NAME_CHARS} characters, and each part between dots 1 to {MAX_LABEL_CHARS}"
+        )
 
 
 def _first(addresses: Sequence[Address]) -> Address:
