@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import openai
@@ -25,6 +26,7 @@ from pydantic import SecretStr
 from synerdiff.api.body import MAX_BODY_BYTES
 from synerdiff.cli.embedded import EmbeddedRedis, S3Access
 from synerdiff.protocol import JobState, ModelEntry
+from synerdiff.protocol.errors import LedgerUnavailable
 from synerdiff.settings import Settings
 from tests.fake_worker import MODEL, POOL, FakeWorker
 from tests.gateway_server import Served, served
@@ -121,6 +123,29 @@ def test_a_stream_that_is_opened_early_is_live(http: httpx.Client, here: Served)
             events = following.result(timeout=20)
     assert events[-1]["kind"] == "succeeded"
     wait_until(lambda: here.gateway.hub.followers == 0, what="the stream is closed")
+
+
+@pytest.mark.parametrize("last", ["99999999999999999999", "1-18446744073709551616", "x"])
+def test_an_id_that_no_stream_sent_is_refused_and_other_streams_go_on(
+    http: httpx.Client, here: Served, worker: FakeWorker, last: str
+) -> None:
+    held = http.post("/v1/jobs", json={"prompt": "hold"}).json()
+    _error(http.get(held["events_url"], headers={"Last-Event-ID": last}), 422, "invalid_request")
+    job = http.post("/v1/jobs", json={"prompt": "a fox", "steps": STEPS}).json()
+    assert _events(http, job["events_url"])[-1]["kind"] == "succeeded"
+
+
+def test_a_damaged_event_hides_nothing_that_comes_after(
+    http: httpx.Client, here: Served, redis_client: redis.Redis
+) -> None:
+    job = http.post("/v1/jobs", json={"prompt": "hold"}).json()
+    key = f"synerdiff:events:{job['id']}"
+    damaged: list[dict[Any, Any]] = [{"at": "1"}, {"kind": "step", "step": "many"}, {"kind": "step", "data": "{"}]
+    for fields in damaged:
+        redis_client.xadd(key, fields)
+    here.gateway.backend.cancel(job["id"])
+    kinds = [event["kind"] for event in _events(http, job["events_url"])]
+    assert kinds == ["queued", *["other"] * 3, "cancelled"]
 
 
 def test_a_client_that_goes_away_is_forgotten(http: httpx.Client, here: Served) -> None:
@@ -354,9 +379,41 @@ def test_readiness_reports_a_redis_that_went_away(own_redis: EmbeddedRedis, sett
 
 def test_readiness_says_that_s3_is_away_and_still_takes_jobs(settings: Settings) -> None:
     with served(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})) as here:
-        reply = httpx.get(f"{here.url}/readyz", timeout=30)
-        assert reply.status_code == 200
-        assert "SYNERDIFF_S3_ENDPOINT" in reply.json()["checks"]["s3"]
+
+        def said() -> bool:
+            reply = httpx.get(f"{here.url}/readyz", timeout=30)
+            assert reply.status_code == 200
+            return "SYNERDIFF_S3_ENDPOINT" in reply.json()["checks"]["s3"]
+
+        wait_until(said, what="S3 is found to be away")
+
+
+def test_a_silent_s3_does_not_make_the_gateway_unready(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        away = {"s3_endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        with served(settings.model_copy(update=away)) as here:
+            reply = httpx.get(f"{here.url}/readyz", timeout=30)
+            assert (reply.status_code, reply.json()["checks"]["s3"]) == (200, "it has not answered yet")
+
+
+def test_the_process_answers_though_every_thread_is_taken(here: Served) -> None:
+    taken = 60  # more than a server has threads for requests
+    go = threading.Event()
+    counted: list[int] = []
+
+    def hang(*_: object) -> object:
+        counted.append(1)
+        go.wait(60)
+        raise LedgerUnavailable("Redis is silent")
+
+    with ThreadPoolExecutor(taken) as pool, mock.patch.object(here.gateway.backend.ledger, "server_time", hang):
+        waiting = [pool.submit(httpx.get, f"{here.url}/readyz", timeout=90) for _ in range(taken)]
+        try:
+            wait_until(lambda: len(counted) >= 40, what="every thread hangs")
+            assert httpx.get(f"{here.url}/healthz", timeout=30).status_code == 200
+        finally:
+            go.set()
+        assert {reply.result().status_code for reply in waiting} == {503}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
+from redis.exceptions import ResponseError
 
 from synerdiff.api.hub import WAITING_EVENTS, WAITING_PREVIEWS, EventHub
 from synerdiff.protocol import JobEvent
@@ -22,6 +23,7 @@ class Streams:
         self.pictures: dict[str, JobEvent] = {}
         self.readers: set[int] = set()
         self.failures = 0
+        self.damaged: set[str] = set()
 
     def add(self, job_id: str, kind: str, step: int = 0) -> None:
         with self.changed:
@@ -36,6 +38,8 @@ class Streams:
         if self.failures:
             self.failures -= 1
             raise LedgerUnavailable("away")
+        if self.damaged & set(after):
+            raise ResponseError("WRONGTYPE")
         with self.changed:
             self.changed.wait_for(lambda: any(self._past(job_id, at) for job_id, at in after.items()), block_s)
             pictures = [(job_id, self.pictures.pop(job_id)) for job_id in previews if job_id in self.pictures]
@@ -224,6 +228,44 @@ def test_the_last_event_is_told_though_the_reader_is_late(
 
     asyncio.run(run())
     assert seen == ["queued", "step", "succeeded"]
+
+
+def test_a_job_whose_stream_cannot_be_read_stops_no_other(
+    hub: EventHub, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synerdiff.api.hub.RETRY_S", 0.01)
+    streams.damaged = {"bad"}
+
+    async def run() -> list[str]:
+        bad = asyncio.create_task(_kinds(hub, "bad"))
+        good = asyncio.create_task(_kinds(hub, "good"))
+        while hub.followers < 2:
+            await asyncio.sleep(0)
+        for step in range(1, 4):
+            streams.add("good", "step", step)
+        streams.add("good", "succeeded")
+        found = await good
+        bad.cancel()
+        return found
+
+    assert asyncio.run(run()) == ["step1", "step2", "step3", "succeeded0"]
+
+
+def test_a_follower_that_claims_to_be_far_ahead_starves_no_other(hub: EventHub, streams: Streams) -> None:
+    async def run() -> list[str]:
+        ahead = asyncio.create_task(_kinds(hub, "a", f"{2**64 - 1}-0"))
+        while not streams.readers:
+            await asyncio.sleep(0)
+        other = asyncio.create_task(_kinds(hub, "a"))
+        while hub.followers < 2:
+            await asyncio.sleep(0)
+        streams.add("a", "started")
+        streams.add("a", "succeeded")
+        found = await other
+        ahead.cancel()
+        return found
+
+    assert asyncio.run(run()) == ["started0", "succeeded0"]
 
 
 def _later(answer: bool) -> object:

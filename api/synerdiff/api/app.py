@@ -18,6 +18,7 @@ from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Measured, Metrics
 from synerdiff.api.outlook import Outlook
 from synerdiff.api.partial import MAX_PARTIAL_IMAGES
+from synerdiff.api.probe import Probe
 from synerdiff.api.schema import job_schema
 from synerdiff.api.streams import Streams
 from synerdiff.api.webhooks import Rules, Secrets, Webhooks
@@ -69,6 +70,7 @@ def _gateway(settings: Settings) -> Gateway:
         Outlook(ledger, backend.catalogue.pool),
         Webhooks(backend, rules, secrets),
         Streams(settings.tenant_streams),
+        Probe(backend.store.check),
     )
 
 

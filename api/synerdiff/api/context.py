@@ -10,6 +10,7 @@ from synerdiff.api.hub import EventHub
 from synerdiff.api.keys import Keys
 from synerdiff.api.metrics import Metrics
 from synerdiff.api.outlook import Outlook
+from synerdiff.api.probe import Probe
 from synerdiff.api.streams import Streams
 from synerdiff.api.webhooks import Webhooks
 from synerdiff.client.backend import Backend
@@ -28,6 +29,7 @@ class Gateway:
     outlook: Outlook
     webhooks: Webhooks
     streams: Streams
+    s3: Probe
 
 
 def gateway_of(request: Request) -> Gateway:

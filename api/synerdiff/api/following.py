@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 
 from sse_starlette import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -60,9 +59,9 @@ async def _with_expectation(gateway: Gateway, view: JobView, event: JobEvent) ->
         if event.kind in ("queued", "requeued"):
             found = await run_in_threadpool(gateway.outlook.queued, view.job)
         elif event.kind == "step":
-            here = gateway.outlook.known(view.job.model)
-            ask = partial(gateway.outlook.running, view.job, event.step)
-            found = ask() if here else await run_in_threadpool(ask)
+            at_hand = gateway.outlook.at_hand(view.job, event.step)
+            ask = gateway.outlook.running
+            found = at_hand if at_hand is not None else await run_in_threadpool(ask, view.job, event.step)
         else:
             return event
     except LedgerUnavailable:

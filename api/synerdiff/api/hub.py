@@ -84,7 +84,7 @@ class EventHub:
         Following begins before the past is read, so nothing falls between; what comes twice is dropped by id.
         """
         follower = _Follower(asyncio.get_running_loop(), previews)
-        self._join(job_id, follower, after)
+        self._join(job_id, follower)
         try:
             ended = await asyncio.to_thread(self._ended, job_id)  # before the past: what ended has all its events
             for event in await asyncio.to_thread(self._read_one, job_id, after):
@@ -119,10 +119,11 @@ class EventHub:
         except TimeoutError:
             return None
 
-    def _join(self, job_id: str, follower: _Follower, after: str) -> None:
+    def _join(self, job_id: str, follower: _Follower) -> None:
         with self._lock:
             self._followers.setdefault(job_id, set()).add(follower)
-            self._after.setdefault(job_id, after)
+            # From the beginning, not from where this follower is: what it claims to have must not starve the next one.
+            self._after.setdefault(job_id, "0")
             if follower.previews:
                 self._previews.setdefault(job_id, "0")
         self._wake.set()
@@ -145,11 +146,28 @@ class EventHub:
                 self._wake.clear()
                 continue
             try:
-                for job_id, event in self._read_many(after, BLOCK_S, previews):
-                    self._deliver(job_id, event)
+                self._read(after, BLOCK_S, previews)
             except LedgerUnavailable as error:
                 log.warning("event streams wait for Redis: %s", error.message)
                 self._stopping.wait(RETRY_S)
+            except Exception:
+                log.exception("event streams cannot be read together")
+                self._read_apart(after, previews)
+                self._stopping.wait(RETRY_S)
+
+    def _read(self, after: Mapping[str, str], block_s: float, previews: Mapping[str, str]) -> None:
+        for job_id, event in self._read_many(after, block_s, previews):
+            self._deliver(job_id, event)
+
+    def _read_apart(self, after: Mapping[str, str], previews: Mapping[str, str]) -> None:
+        """Read each job by itself, so that one whose stream is damaged stops no other."""
+        for job_id, last in after.items():
+            try:
+                self._read({job_id: last}, 0.0, {job_id: previews[job_id]} if job_id in previews else {})
+            except LedgerUnavailable:
+                return
+            except Exception as error:
+                log.warning("events of %s cannot be read: %s: %s", job_id, type(error).__name__, error)
 
     def _deliver(self, job_id: str, event: JobEvent) -> None:
         with self._lock:

@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+_MAX_EVENT_NUMBER = 2**64 - 1  # of each half of a stream id; Redis refuses more
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
 Here = Annotated[Gateway, Depends(gateway_of)]
@@ -185,7 +186,8 @@ async def events(
 def _after(last_event_id: str | None) -> str:
     if not last_event_id:
         return "0"
-    if not _EVENT_ID.fullmatch(last_event_id):
+    well_formed = _EVENT_ID.fullmatch(last_event_id)
+    if not well_formed or any(int(number) > _MAX_EVENT_NUMBER for number in last_event_id.split("-")):
         message = "Last-Event-ID must be an id that this stream sent, such as 1700000000000-0"
         raise InvalidRequest([FieldError(field="Last-Event-ID", message=message)])
     return last_event_id

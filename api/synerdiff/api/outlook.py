@@ -36,6 +36,15 @@ class _Pool:
     pace: Pace | None
     devices: int
 
+    @property
+    def fresh(self) -> bool:
+        return time.monotonic() - self.read_at <= FRESH_S
+
+    def seconds(self, job: Job, position: int | None, step: int) -> float | None:
+        if self.pace is None or not self.devices or self.load.paused:
+            return None
+        return seconds_left(job, position, step, self.load, self.pace, self.devices)
+
 
 class Outlook:
     """Expectations of jobs. A pool's load and pace are read at most once a second, however many ask.
@@ -47,6 +56,7 @@ class Outlook:
         self._ledger = ledger
         self._pool_of = pool_of
         self._pools: dict[str, _Pool] = {}
+        self._pool_names: dict[str, str] = {}
         self._slowdown: dict[str, Slowdown] = {}
         self._lock = threading.Lock()
 
@@ -65,21 +75,19 @@ class Outlook:
         """What a job that has done ``step`` steps may expect."""
         return Expectation(None, self._seconds(job, None, step))
 
-    def known(self, model: str) -> bool:
-        """Whether :meth:`running` answers for this model without reading anything."""
-        known = self._pools.get(self._pool_of(model))
-        return known is not None and time.monotonic() - known.read_at <= FRESH_S
+    def at_hand(self, job: Job, step: int) -> Expectation | None:
+        """As :meth:`running`, from what was read lately alone: never blocks. None where that is too old."""
+        known = self._pools.get(self._pool_names.get(job.model, ""))
+        return Expectation(None, known.seconds(job, None, step)) if known is not None and known.fresh else None
 
     def _seconds(self, job: Job, position: int | None, step: int) -> float | None:
-        pool = self._pool(self._pool_of(job.model))
-        if pool.pace is None or not pool.devices or pool.load.paused:
-            return None
-        return seconds_left(job, position, step, pool.load, pool.pace, pool.devices)
+        name = self._pool_names[job.model] = self._pool_of(job.model)
+        return self._pool(name).seconds(job, position, step)
 
     def _pool(self, name: str) -> _Pool:
         with self._lock:
             known = self._pools.get(name)
-            if known is None or time.monotonic() - known.read_at > FRESH_S:
+            if known is None or not known.fresh:
                 known = self._pools[name] = self._read(name)
             return known
 

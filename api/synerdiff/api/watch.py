@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse
 
 from synerdiff.api.context import Gateway, gateway_of
 from synerdiff.api.keys import Tenant
+from synerdiff.api.probe import reason_of
 from synerdiff.api.schema import errors_of
 from synerdiff.protocol import ModelEntry
-from synerdiff.protocol.errors import Unavailable
 
 router = APIRouter()
 Here = Annotated[Gateway, Depends(gateway_of)]
@@ -87,26 +87,18 @@ def pool_status(gateway: Gateway, pool: str) -> PoolStatus:
 
 
 @router.get("/healthz", tags=["watch"])
-def healthz() -> dict[str, str]:
-    """The process answers."""
+async def healthz() -> dict[str, str]:
+    """The process answers. On the event loop, since requests that wait for Redis may hold every thread."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", response_model=Ready, responses={503: {"model": Ready}}, tags=["watch"])
 def readyz(gateway: Here, response: Response) -> Ready:
     """Whether jobs can be taken. S3 alone being away does not stop that: jobs wait for it."""
-    checks = {"redis": _reason(gateway.backend.ledger.server_time), "s3": _reason(gateway.backend.store.check)}
+    checks = {"redis": reason_of(gateway.backend.ledger.server_time), "s3": gateway.s3.reason()}
     ready = checks["redis"] == "ok"
     response.status_code = 200 if ready else 503
     return Ready(ready=ready, checks=checks)
-
-
-def _reason(check: Any) -> str:
-    try:
-        check()
-    except Unavailable as error:
-        return error.message
-    return "ok"
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["watch"])

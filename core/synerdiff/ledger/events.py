@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ from synerdiff.ledger.failures import translated
 from synerdiff.ledger.scripts import text
 from synerdiff.protocol import JobEvent
 from synerdiff.protocol.event import KINDS
+
+log = logging.getLogger("synerdiff.ledger")
 
 BLOCK_AT_MOST_S = 1.0  # below the time after which a client gives up on a silent server
 
@@ -56,8 +59,16 @@ class EventOperations(Operations):
             nested = bool(entries) and isinstance(entries[0], list)  # RESP3 nests once more
             job_id = names[text(key)]
             for entry_id, fields in entries[0] if nested else entries:
-                found.append((job_id, _event(self.hash({"id": entry_id, **fields}))))
+                found.append((job_id, self._event(text(entry_id), fields)))
         return found
+
+    def _event(self, entry_id: str, raw: dict[Any, Any]) -> JobEvent:
+        """A damaged event as ``other``: its id still moves the reader on, so it hides nothing that comes after."""
+        try:
+            return _event({"id": entry_id, **self.hash(raw)})
+        except (KeyError, ValueError) as error:
+            log.warning("event %s is damaged: %s", entry_id, type(error).__name__)
+            return JobEvent(id=entry_id, kind="other")
 
 
 def _event(fields: dict[str, str]) -> JobEvent:
