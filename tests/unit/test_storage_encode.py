@@ -76,6 +76,13 @@ def test_a_cut_or_altered_file_never_raises(kind: ImageFormat, data: st.DataObje
     read_receipt(bytes(whole))
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_cut_anywhere_never_raises(kind: ImageFormat) -> None:
+    whole = encode_image(_pixels(8, 8), kind, RECEIPT)
+    for cut in range(len(whole)):
+        read_receipt(whole[:cut])
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_raising(data: bytes) -> None:
     assert read_receipt(data) is None

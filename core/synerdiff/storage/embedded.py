@@ -100,7 +100,8 @@ def _itxt(body: bytes) -> bytes | None:
     keyword, _, rest = body.partition(b"\0")
     if keyword != KEYWORD.encode() or rest[:1] != b"\0":
         return None
-    return rest[2:].split(b"\0", 2)[2]
+    parts = rest[2:].split(b"\0", 2)
+    return parts[2] if len(parts) == 3 else None
 
 
 def _comment(exif: bytes) -> bytes | None:
