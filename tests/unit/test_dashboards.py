@@ -39,6 +39,7 @@ def registries() -> dict[str, CollectorRegistry]:
     gateway.requests.labels("GET", "/", "200").inc()
     gateway.latency.labels("GET", "/").observe(0.1)
     gateway.submitted.labels("true").inc()
+    gateway.webhooks.labels("delivered").inc()
     gateway.registry.register(Pools(queue()))  # as its answer joins them
     return {"worker": worker.registry, "scheduler": scheduler_registry(), "gateway": gateway.registry}
 

@@ -51,9 +51,10 @@ def _jobs(tenant: str, count: int) -> list[Job]:
     return [Job(prompt="p", tenant=tenant, webhook=f"https://{tenant}.example/") for _ in range(count)]
 
 
-def _run(queue: Queue, done: Callable[[], bool]) -> None:
+def _run(queue: Queue, done: Callable[[], bool], attempted: Callable[[str], None] | None = None) -> None:
     """Deliver until ``done``."""
-    webhooks = Webhooks(cast(Backend, SimpleNamespace(settings=Settings(), ledger=queue)), Rules(), Secrets())
+    backend = cast(Backend, SimpleNamespace(settings=Settings(), ledger=queue))
+    webhooks = Webhooks(backend, Rules(), Secrets(), attempted)
 
     async def run() -> None:
         task = asyncio.create_task(webhooks.run())
@@ -88,6 +89,19 @@ def test_the_task_outlives_every_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Webhooks, "_deliver", deliver)
     _run(queue, lambda: queue.done == [good.id])
+
+
+def test_attempts_are_counted_by_what_came_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = {job.id: status for job, status in zip(_jobs("red", 3), (204, 500, 410), strict=True)}
+    queue = Queue(*(Job(prompt="p", id=job_id, webhook="https://red.example/") for job_id in statuses))
+    counted: list[str] = []
+
+    async def deliver(webhooks: Webhooks, view: JobView) -> Answer:
+        return Answer(statuses[view.id], "", 0.0)
+
+    monkeypatch.setattr(Webhooks, "_deliver", deliver)
+    _run(queue, lambda: len(counted) == 3, counted.append)
+    assert sorted(counted) == ["delivered", "given_up", "put_off"]
 
 
 def test_a_tenant_whose_receivers_hang_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,14 +61,15 @@ def _gateway(settings: Settings) -> Gateway:
     hub = EventHub(ledger.events_of, ledger.events, ended)
     rules = Rules.parse(settings.webhook_hosts, settings.webhook_networks)
     secrets = Secrets(settings.webhook_secrets.get_secret_value())
+    metrics = Metrics()
     return Gateway(
         settings,
         backend,
         keys,
         hub,
-        Metrics(),
+        metrics,
         Outlook(ledger, backend.catalogue.pool),
-        Webhooks(backend, rules, secrets),
+        Webhooks(backend, rules, secrets, lambda outcome: metrics.webhooks.labels(outcome).inc()),
         Streams(settings.tenant_streams),
         Probe(backend.store.check),
     )

@@ -38,6 +38,12 @@ class Metrics:
             ["created"],
             **names,
         )
+        self.webhooks = Counter(
+            "synerdiff_webhook_attempts_total",
+            "Attempts to deliver a webhook, by whether another follows",
+            ["outcome"],
+            **names,
+        )
         self.streams = Gauge("synerdiff_event_streams", "Open server-sent event streams", **names)
 
     def render(self, ledger: Ledger, streams: int) -> tuple[bytes, str]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
@@ -45,10 +45,13 @@ def retry_after(attempts: int, most: int) -> float | None:
 class Webhooks:
     """The task that delivers webhooks of one gateway."""
 
-    def __init__(self, backend: Backend, rules: Rules, secrets: Secrets) -> None:
+    def __init__(
+        self, backend: Backend, rules: Rules, secrets: Secrets, attempted: Callable[[str], None] | None = None
+    ) -> None:
         self._backend = backend
         self._rules = rules
         self._secrets = secrets
+        self._attempted = attempted or (lambda outcome: None)  # delivered, put_off or given_up
         self._timeout_s = backend.settings.webhook_timeout_s
         self._most = backend.settings.webhook_attempts
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -129,6 +132,7 @@ class Webhooks:
             at=time.time(), status=answer.status, reason=answer.reason, duration_s=answer.duration_s, next_s=next_s
         )
         await asyncio.to_thread(self._backend.ledger.webhook_attempt, view.id, ended, attempt, next_s)
+        self._attempted("delivered" if answer.delivered else "given_up" if next_s is None else "put_off")
         log.info("webhook of %s: attempt %d, status %s %s", view.id, attempts, answer.status, answer.reason)
 
     async def _deliver(self, view: JobView) -> Answer:
