@@ -349,7 +349,8 @@ def test_models_status_and_metrics(http: httpx.Client, worker: FakeWorker) -> No
     assert 'synerdiff_http_requests_total{method="POST",route="/v1/jobs",status="202"} 1.0' in text
     assert job["id"] not in text
     assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"ready": True, "checks": {"redis": "ok", "s3": "ok"}}
+    ready = {"ready": True, "checks": {"redis": "ok", "s3": "ok"}}
+    wait_until(lambda: http.get("/readyz").json() == ready, what="S3 has answered")
 
 
 def test_the_page_and_the_error_list_need_nothing_from_elsewhere(http: httpx.Client) -> None:

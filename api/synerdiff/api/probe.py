@@ -12,7 +12,7 @@ from synerdiff.protocol.errors import Unavailable
 log = logging.getLogger("synerdiff.api")
 
 FRESH_S = 10.0
-PATIENCE_S = 0.5
+PATIENCE_S = 2.0  # below the chart's timeout of a probe
 NOT_YET = "it has not answered yet"
 
 
