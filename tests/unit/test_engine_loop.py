@@ -11,13 +11,23 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine import decoding
+from synerdiff.engine.batch import Batch
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
-from synerdiff.engine.executors import HostCopy
+from synerdiff.engine.executors import HostCopy, buckets
 from synerdiff.engine.text import TextEncoder
-from synerdiff.engine.types import Admitted, ImageReady, JobFailed, SlotReport, Stepped
+from synerdiff.engine.types import (
+    Admitted,
+    ImageReady,
+    JobFailed,
+    SetAside,
+    SlotReport,
+    Stepped,
+    Waits,
+)
 from synerdiff.policy import Granularity, Plan, PlanTable, PlanView, Profile, default_plan
 from synerdiff.policy.planner import Planner
+from synerdiff.workers.engines import compile_rows
 from tests.engines import FakeUNet, drain, failures, fake_model, images, random_model, request
 
 
@@ -98,7 +108,7 @@ def test_progress_follows_the_slowest_image() -> None:
     engine = engine_with(plan=default_plan(1), capacity=8)
     engine.admit(request("job", n=2, steps=3))
     steps = [event.step for event in drain(engine) if isinstance(event, Stepped)]
-    assert steps == [1, 2, 3]
+    assert steps == [0, 0, 0, 1, 2, 3]  # also while an image waits, so that the job is seen to move
 
 
 def test_cancelling_takes_effect_at_once() -> None:
@@ -191,6 +201,134 @@ def test_no_room_for_any_row_fails_the_jobs_and_not_the_engine() -> None:
     engine.admit(request("one"))
     engine.admit(request("two"))
     assert failures(drain(engine)) == {"one": "out_of_memory", "two": "out_of_memory"}
+
+
+TWO = (request("one", seed=1, steps=4, sampler="dpmpp_2m"), request("two", seed=2, steps=4, sampler="euler_a"))
+
+
+def undisturbed() -> dict[tuple[str, int], ImageReady]:
+    engine = engine_with()
+    for item in TWO:
+        engine.admit(item)
+    return images(drain(engine))
+
+
+def assert_same(found: dict[tuple[str, int], ImageReady]) -> None:
+    expected = undisturbed()
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key].pixels, image.pixels) for key, image in expected.items())
+
+
+def test_a_step_that_finds_no_memory_once_fails_nobody() -> None:
+    engine = engine_with(unet := FakeUNet())
+    for item in TWO:
+        engine.admit(item)
+    engine.step()
+    unet.most_rows = 0
+    events = engine.step()
+    unet.most_rows = 10_000
+    assert [event.job_id for event in events if isinstance(event, SetAside)] == ["one"]
+    assert engine.active == 1
+    events += drain(engine)
+    assert failures(events) == {}
+    assert_same(images(events))
+
+
+def test_a_step_is_first_tried_with_no_decode_beside_it() -> None:
+    engine = engine_with(unet := FakeUNet(), plan=beside("strips"))
+    engine.admit(request("short", steps=1))
+    for item in TWO:
+        engine.admit(item)
+    engine.step()
+    assert engine.decoding == 1
+    unet.most_rows = 0
+    [report] = [event for event in engine.step() if isinstance(event, SlotReport)]
+    unet.most_rows = 10_000
+    assert (report.rows, report.active) == (0, 2)
+    reports = [event for _ in range(2) for event in engine.step() if isinstance(event, SlotReport)]
+    assert [report.chunks > 0 for report in reports] == [False, True]
+    assert {key[0] for key in images(drain(engine))} == {"short", "one", "two"}
+
+
+def test_an_image_that_fits_only_with_no_decode_beside_it_starts_over() -> None:
+    class Picky(FakeUNet):
+        tight = False
+
+        def forward(self, latents: Tensor, timesteps: Tensor, **options: Any) -> tuple[Tensor]:
+            if self.tight and bool(is_poison(latents, options["encoder_hidden_states"]).any()):
+                raise torch.OutOfMemoryError("no room for poison")
+            return super().forward(latents, timesteps, **options)
+
+    engine, alone = engine_with(unet := Picky(), plan=beside("strips")), engine_with()
+    alone.admit(request("tight", prompt="poison", steps=4))
+    engine.admit(request("short", steps=1))
+    engine.admit(request("other", steps=6))
+    engine.admit(request("tight", prompt="poison", steps=4))
+    engine.step()
+    unet.tight = True
+    events = engine.step()
+    unet.tight = False
+    events += drain(engine)
+    assert failures(events) == {}
+    assert np.array_equal(images(events)["tight", 0].pixels, images(drain(alone))["tight", 0].pixels)
+
+
+def test_a_step_that_is_cut_off_half_done_is_made_again_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(self: Batch, model_output: Tensor) -> None:
+        for part in self._parts:
+            part.history = None if part.history is None else part.history + 1
+        raise torch.OutOfMemoryError("no room for the latents")
+
+    engine = engine_with()
+    for item in TWO:
+        engine.admit(item)
+    engine.step()
+    with monkeypatch.context() as patched:
+        patched.setattr(Batch, "advance", no_room)
+        assert failures(engine.step()) == {}
+    assert_same(images(drain(engine)))
+
+    monkeypatch.setattr(Batch, "advance", no_room)
+    engine.admit(request("alone"))
+    assert failures(drain(engine)) == {"alone": "out_of_memory"}
+
+
+def test_a_job_of_which_every_image_waits_says_so() -> None:
+    engine = engine_with(plan=default_plan(1), capacity=8)
+    engine.admit(request("job", n=2, steps=2, priority=2))
+    events = engine.step() + engine.step()
+    engine.admit(request("urgent", steps=3, priority=9))
+    assert Waits("job") not in events
+    while ("job", 0) not in images(events):
+        events = engine.step()
+    assert Waits("job") in events, "its second image has no place"
+    events = drain(engine)
+    assert Waits("job") not in events
+    assert ("job", 1) in images(events)
+
+
+def test_a_job_that_made_room_waits_once_no_image_of_it_is_left_in_the_batch() -> None:
+    engine = engine_with(plan=default_plan(2), capacity=8)
+    engine.admit(request("low", n=2, steps=9, priority=2))
+    engine.step()
+    told = []
+    for name in ("first", "second"):
+        engine.admit(request(name, steps=3, priority=9))
+        told.append([type(event) for event in engine.step() if isinstance(event, SetAside | Waits)])
+    assert told == [[SetAside], [SetAside, Waits]]
+    assert len(images(drain(engine))) == 4
+
+
+def test_an_image_that_travels_is_forgotten_with_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_with()
+    engine.admit(request("job", steps=1, n=2))
+    monkeypatch.setattr(HostCopy, "ready", property(lambda _: False))
+    while not engine._leaving.holds("job"):
+        engine.step()
+    engine.cancel("job")
+    assert engine.idle
+    engine.admit(request("job", steps=2, n=2))
+    assert sorted(images(drain(engine))) == [("job", 0), ("job", 1)]
 
 
 def test_other_errors_of_the_device_are_not_hidden() -> None:
@@ -449,6 +587,34 @@ def test_padded_unet_calls_change_images_by_rounding_and_exact_ones_not_at_all()
         other = found["padded"][key].pixels
         assert np.abs(image.pixels - other).max() <= 1e-4
         assert key[0] not in ("exact", "beside") or np.array_equal(image.pixels, other)
+
+
+def test_compiled_rows_are_compiled_before_a_job_comes_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compiled(unet: Any, count: int) -> Any:
+        def call(sample: Tensor, *arguments: Any, **options: Any) -> Any:
+            sizes.append(len(sample))
+            return unet(sample, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(buckets, "_compile", compiled)
+    engine = Engine(random_model(), EngineConfig(capacity=3, unet_rows="compiled"))
+    compile_rows(engine, engine.model)
+    assert engine.idle
+    assert sizes == [size for size in (1, 2, 4, 6) for _ in range(2)]
+    sizes.clear()
+    engine.set_plan(default_plan(4))
+    own = engine.model.entry.default_width
+    engine.admit(request("own", width=own, height=own, n=4, quality="fast", steps=1))  # 8 rows are more than any size
+    engine.admit(request("other", width=own + 64, height=own, quality="fast"))
+    engine.admit(request("exact", width=own, height=own))
+    drain(engine)
+    assert sizes == []
+    engine.admit(request("own", width=own, height=own, quality="fast", steps=2))
+    drain(engine)
+    assert sizes == [2, 2]
 
 
 def test_images_that_have_not_arrived_on_the_host_yet_keep_the_engine_busy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 from synerdiff.engine.executors import BucketedUNet, row_bucket, row_buckets
 
@@ -38,6 +40,21 @@ class FakeUNet:
         self.sizes.append(sample.shape[0])
         context, added = inputs["encoder_hidden_states"], inputs["added_cond_kwargs"]["text_embeds"]
         return (sample + timestep[:, None] + context.sum((1, 2))[:, None] + added.sum(1, keepdim=True),)
+
+
+def test_every_size_is_compiled_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = CompileCounter()
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda unet, **_: compile_(unet, backend=counter, dynamic=False))
+
+    def unet(sample: Tensor, timestep: Tensor) -> tuple[Tensor]:
+        return (sample + timestep[:, None],)
+
+    sizes = row_buckets(48)
+    bucketed = BucketedUNet(unet, sizes)
+    for rows in sizes:
+        bucketed(torch.zeros(rows, 3), torch.zeros(rows))
+    assert counter.frame_count == len(sizes) > 8
 
 
 def test_a_bucketed_unet_returns_the_same_rows() -> None:

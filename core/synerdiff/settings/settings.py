@@ -57,8 +57,9 @@ class Settings(BaseSettings):
     executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")
     unet_rows: Literal["any", "padded", "compiled"] = Field(
         default="any",
-        description="numbers of rows of UNet calls: any, padded to a few, or those compiled (CUDA graphs; "
-        "each takes minutes when it is first used)",
+        description="numbers of rows of UNet calls: any, padded to a few, or those compiled (CUDA graphs) for the "
+        "model's own size, at the start, minutes each. Not for calls with an exact image, so a fast image then depends "
+        "on its mates by rounding",
     )
     capacity: int = Field(default=16, ge=1, le=4096, description="jobs one worker holds at a time")
     max_rows: int = Field(default=0, ge=0, description="cap on UNet rows in a call; 0 chooses from the profile")

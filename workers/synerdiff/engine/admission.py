@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from synerdiff.engine.config import EngineConfig
-from synerdiff.engine.groups import Groups
+from synerdiff.engine.groups import Group, Groups
 from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.memory import RowLimits
 from synerdiff.engine.model import LoadedModel
@@ -65,6 +65,10 @@ class Admission:
     def waiting(self) -> int:
         """Images that have not joined."""
         return len(self._queue)
+
+    def has_left(self, job_id: str) -> bool:
+        """Whether images of a job wait for a place."""
+        return job_id in self._queue and self._queue[job_id].left > 0
 
     def add(self, request: Request, kept: bytes | None = None) -> None:
         """Queue a request behind those of its priority; ``kept`` is a latent checkpoint to go on from."""
@@ -144,12 +148,22 @@ class Admission:
         for sample in self._less_urgent(shape, pending.level(now), now):
             leaving.append(sample)
             if self._has_room(shape, pending.request, batch_cap, leaving):
-                self._groups.remove(leaving.__contains__)
-                for each in leaving:
-                    self._queue[each.job_id].set_aside(each, now)
-                    filled.events.append(SetAside(each.job_id))
+                filled.events += self._set_aside(leaving, now, rises=True)
                 return True
         return False
+
+    def halve(self, group: Group) -> list[SetAside]:
+        """Set the less urgent half of a group aside, whose step found no memory as a whole."""
+        now = self._clock()
+        self._limits.failed(group.shape, group.rows)
+        ranked = sorted(group.samples, key=lambda sample: (self._queue[sample.job_id].level(now), sample.step))
+        return self._set_aside(ranked[: len(ranked) // 2], now, rises=False)
+
+    def _set_aside(self, leaving: Sequence[Sample], now: float, *, rises: bool) -> list[SetAside]:
+        self._groups.remove(leaving.__contains__)
+        for sample in leaving:
+            self._queue[sample.job_id].set_aside(sample, now, rises=rises)
+        return [SetAside(sample.job_id) for sample in leaving]
 
     def _less_urgent(self, shape: Shape, level: int, now: float) -> list[Sample]:
         """The images of a group that may leave for a job of ``level``: the least urgent, then the least done first."""

@@ -16,7 +16,8 @@ class EngineConfig:
     ``long_prompts`` decides about prompts over the encoder's length: an error, or chunks of it joined.
     ``prompt_weights`` is the syntax in which a prompt may weigh its words; ``off``: all of it is text.
     ``unet_rows``: ``padded`` pads UNet calls to a few numbers of rows, ``compiled`` compiles these (on CUDA into
-    graphs); ``exact`` images keep the plain call.
+    graphs) for images of the model's own size; calls with an ``exact`` image stay plain, so ``fast`` images beside it
+    differ by rounding from those without.
     ``preview_s`` is the shortest time between two previews, in seconds; 0: none are made.
     A job's latents are kept every ``keep_steps`` steps; 0 chooses by the cost, so that a job has at least ``keep_s``
     seconds of work to lose, and keeps nothing with 0 seconds. ``keep_bytes`` is the most for one job.

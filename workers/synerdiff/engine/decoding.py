@@ -74,6 +74,10 @@ class DecodeQueue:
         """Whether ``fits(width, height)`` holds for every image that waits."""
         return all(fits(waiting.sample.request.width, waiting.sample.request.height) for waiting in self._queue)
 
+    def holds(self, job_id: str) -> bool:
+        """Whether an image of the job waits here."""
+        return any(waiting.sample.job_id == job_id for waiting in self._queue)
+
     def push(self, sample: Sample) -> None:
         """Queue a sample whose last denoising step is done."""
         self._queue.append(Waiting(sample))

@@ -15,6 +15,7 @@ from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.lean import LeanUNet
 from synerdiff.engine.memory import RowLimits, run_in_pieces
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.shape import Shape
 
 UNetCall = Callable[..., tuple[Tensor, ...]]
 
@@ -33,8 +34,19 @@ def fixed_rows_unet(model: LoadedModel, config: EngineConfig) -> UNetCall | None
     """The UNet as ``config.unet_rows`` asks for it; None: as it is."""
     if config.unet_rows == "any":
         return None
-    buckets = row_buckets(config.max_rows or 2 * config.capacity)
-    return BucketedUNet(model.unet, buckets, compiler=(lambda unet: unet) if config.unet_rows == "padded" else None)
+    plain = (lambda unet: unet) if config.unet_rows == "padded" else None
+    return BucketedUNet(model.unet, fixed_rows(config), compiler=plain)
+
+
+def fixed_rows(config: EngineConfig) -> tuple[int, ...]:
+    """The numbers of rows that UNet calls are padded to, where they are."""
+    return row_buckets(config.max_rows or 2 * config.capacity)
+
+
+def own_shape(model: LoadedModel) -> Shape:
+    """The shape of images of the model's own size with prompts of the encoder's length: the one that is compiled."""
+    entry, scale = model.entry, model.entry.latent_multiple
+    return Shape(entry.default_height // scale, entry.default_width // scale, 1, model.dtype)
 
 
 def call_unet(

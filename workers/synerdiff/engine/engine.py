@@ -7,7 +7,7 @@ leave between any two slots, and what happens to one of them never touches its n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from synerdiff.engine.admission import Admission
 from synerdiff.engine.batch import Batch
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decoding import DecodeQueue
-from synerdiff.engine.denoise import UNetCall, call_unet, fixed_rows_unet, guide
+from synerdiff.engine.denoise import UNetCall, call_unet, fixed_rows_unet, guide, own_shape
 from synerdiff.engine.executors import Executor, SlotTimes, make_executor
 from synerdiff.engine.groups import Group, Groups
 from synerdiff.engine.guidance import Guidance
@@ -25,12 +25,23 @@ from synerdiff.engine.image import pixel_rows
 from synerdiff.engine.jobs import Jobs
 from synerdiff.engine.keeping import Keeping
 from synerdiff.engine.leaving import Arrived, Leaving
-from synerdiff.engine.memory import RowLimits, is_out_of_memory
+from synerdiff.engine.memory import RowLimits, is_out_of_memory, release_cached
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.prediction import SlotPrediction
 from synerdiff.engine.preview import Previews
 from synerdiff.engine.sample import Sample
-from synerdiff.engine.types import Event, ImageReady, ImageTimings, JobFailed, Parted, Request, SlotReport
+from synerdiff.engine.shape import Shape
+from synerdiff.engine.types import (
+    Event,
+    ImageReady,
+    ImageTimings,
+    JobFailed,
+    Parted,
+    Request,
+    SetAside,
+    SlotReport,
+    Waits,
+)
 from synerdiff.policy import Action, PlanView, Profile, default_plan
 from synerdiff.policy.width import Width
 from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
@@ -51,7 +62,8 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What slot number ``slot`` did: rows of the UNet call, decode chunks, the newest times that are known, the
-    members that had no memory, the rows that were skipped, and how often the call was cut."""
+    members that had no memory, the rows that were skipped, and how often the call was cut. Where it ``starved``, the
+    step as a whole found no memory and was not made."""
 
     slot: int
     rows: int
@@ -60,6 +72,7 @@ class Ran:
     unfit: frozenset[int]
     skipped: int = 0
     splits: int = 0
+    starved: bool = False
 
 
 class Engine:
@@ -94,6 +107,8 @@ class Engine:
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
         self._prediction: SlotPrediction | None = None
         self._predicted: dict[int, float] = {}
+        self._starved = False  # since the last step that was made
+        self._torn = False  # a step has begun to change its samples and has not ended
         self._keeping = Keeping(model, self.config, self._jobs, self._groups, clock)
 
     @property
@@ -137,6 +152,7 @@ class Engine:
         self._admission.remove(job_id)
         self._groups.remove(lambda sample: sample.job_id == job_id)
         self._decodes.remove(lambda sample: sample.job_id == job_id)
+        self._leaving.remove(lambda sample: sample.job_id == job_id)
         self._jobs.forget(job_id)
 
     @torch.inference_mode()
@@ -168,12 +184,15 @@ class Engine:
         slot = self._plan_slot()
         ran = self._run_slot(slot)
         self._predicted[ran.slot] = slot.predicted_s
-        if slot.group is not None:
+        if slot.group is not None and ran.starved:
+            events += self._ease(slot, slot.group)
+        elif slot.group is not None:
             stepped = [sample.job_id for sample in slot.group.samples]
             self._keeping.stepped(self._clock() - begun, self._groups.count)
-            events += self._retire_samples(slot.group, ran)
+            events += self._retire_samples(slot, slot.group, ran)
             events += self._keeping.due(stepped)
         events += self._retire_images()
+        events += self._waits(events)
         events.append(self._report(ran, self._clock() - begun))
         return events
 
@@ -194,6 +213,8 @@ class Engine:
         rows = 0 if group is None else group.rows - len(skipping)
         waiting = self._decodes.chunks_left(table)
         action = table.action_for_rows(rows, waiting)
+        if self._starved and group is not None:
+            action = Action(True, action.granularity, 0)
         steps = action.run_unet and group is not None
         if not steps and not (action.chunks and waiting):
             # A table knows the states it was built for; whatever it says, a slot gets something done.
@@ -229,9 +250,10 @@ class Engine:
         call = None if group is None else partial(self._step_group, group, slot.skipping)
         outcome = self._executor.run(call, slot.decodes)
         if outcome.unet_error is not None and group is not None and is_out_of_memory(outcome.unet_error):
-            unfit = frozenset(range(len(group.samples)))
-            return Ran(outcome.slot, 0, sum(outcome.chunks), outcome.times, unfit)
+            self._starved = True
+            return Ran(outcome.slot, 0, sum(outcome.chunks), outcome.times, frozenset(), starved=True)
         outcome.check()
+        self._starved = self._starved and group is None
         rows, unfit = outcome.unet or (0, frozenset())
         skipped = len(slot.skipping) if group is not None else 0
         splits = self._limits.splits - splits
@@ -243,27 +265,48 @@ class Engine:
         batch = group.batch(self.model)
         inputs = batch.inputs(skipping)
         self._width.ran(inputs.rows.count, group.rows)
-        prediction = call_unet(self.model, batch, inputs, self._limits, group.shape, unet=self._unet_for(batch))
+        prediction = call_unet(self.model, batch, inputs, self._limits, group.shape, unet=self._unet_for(group, batch))
+        self._torn = True
         guided = guide(self._guidance, batch, inputs, prediction)
         self._previews.take(batch, guided)
         batch.advance(guided)
         for position, sample in enumerate(batch.members):
             sample.rows_run += sample.rows - (position in skipping)
             sample.call_rows += inputs.rows.count
+        self._torn = False
         return inputs.rows.count, prediction.unfit
 
-    def _unet_for(self, batch: Batch) -> UNetCall | None:
+    def _unet_for(self, group: Group, batch: Batch) -> UNetCall | None:
         """The UNet in fixed numbers of rows, if there is one; not for ``exact`` images, which it changes by rounding,
-        and not for a float32 repetition."""
+        not for a float32 repetition, and not for a shape that would have to be compiled first."""
         exact = any(sample.request.quality == "exact" for sample in batch.members)
-        return None if exact or batch.dtype != self.model.dtype else self._unet
+        other = self.config.unet_rows == "compiled" and group.shape != own_shape(self.model)
+        return None if exact or other or batch.dtype != self.model.dtype else self._unet
 
     # Retire
 
-    def _retire_samples(self, group: Group, ran: Ran) -> list[Event]:
+    def _ease(self, slot: Slot, group: Group) -> list[Event]:
+        """After a step without memory: the next one has nothing beside it, the one after that half of the samples;
+        only an image that is alone and has nothing beside it fails."""
+        release_cached()
+        if self._torn:
+            self._torn = False
+            for sample in list(group.samples):
+                self._start_over(sample, sample.shape)
+        if slot.decodes:
+            return []
+        if len(group.samples) > 1:
+            return list(self._admission.halve(group))
+        return [self._fail(sample.job_id, _no_memory(sample)) for sample in list(group.samples)]
+
+    def _retire_samples(self, slot: Slot, group: Group, ran: Ran) -> list[Event]:
         """Report progress, fail what had no memory, and hand what is denoised to the decode queue."""
         members = group.batch(self.model).members
         unfit = {members[position].job_id: members[position] for position in ran.unfit}
+        if unfit and slot.decodes:  # it may fit with nothing beside it
+            self._starved, unfit = True, {}
+            for position in ran.unfit:
+                self._start_over(members[position], members[position].shape)
         events: list[Event] = [*self._jobs.news(members), *self._previews.pop()]
         if unfit or any(sample.done for sample in members):
             for sample in self._groups.remove(lambda sample: sample.done and sample.job_id not in unfit):
@@ -277,16 +320,15 @@ class Engine:
             self._decodes.push(sample)
             return []
         if sample.shape.dtype != torch.float32:
-            self._start_over(sample)
+            self._start_over(sample, sample.shape.in_float32())
             return []
         error = NonFiniteImage("the denoised latents have values that are not finite, in single precision too")
         return [self._fail(sample.job_id, error.info)]
 
-    def _start_over(self, sample: Sample) -> None:
-        """Denoise a sample once more from its own noise, in float32."""
-        again = self._admission.start(
-            sample.request, sample.index, sample.table, sample.conditioning, sample.shape.in_float32()
-        )
+    def _start_over(self, sample: Sample, shape: Shape) -> None:
+        """Denoise a sample once more from its own noise."""
+        again = self._admission.start(sample.request, sample.index, sample.table, sample.conditioning, shape)
+        self._groups.remove(lambda each: each is sample)
         again.encode_s, again.admitted_at = sample.encode_s, sample.admitted_at
         self._jobs.joined(again)
 
@@ -310,6 +352,15 @@ class Engine:
             if self._jobs.image_done(job_id):
                 self.cancel(job_id)
         return events
+
+    def _waits(self, events: Sequence[Event]) -> list[Event]:
+        """The jobs of ``events`` that have images waiting for a place, and none that is being made."""
+        jobs = dict.fromkeys(event.job_id for event in events if isinstance(event, SetAside | ImageReady))
+        return [Waits(job_id) for job_id in jobs if self._admission.has_left(job_id) and not self._makes(job_id)]
+
+    def _makes(self, job_id: str) -> bool:
+        active = any(sample.job_id == job_id for sample in self._groups)
+        return active or self._decodes.holds(job_id) or self._leaving.holds(job_id)
 
     def _image_ready(self, arrived: Arrived) -> ImageReady:
         waiting, rows = arrived.waiting, arrived.rows

@@ -32,15 +32,11 @@ class JobProgress:
         """Note that a checkpoint has everything up to here."""
         self.kept = {sample.index: sample.step for sample in self.samples}
 
-    def news(self) -> Stepped | None:
-        """An event if the slowest image has taken a step since the last one."""
-        if len(self.samples) < self.request.n:
-            return None
-        step = min(sample.step for sample in self.samples)
-        if step <= self.reported:
-            return None
-        self.reported = step
-        return Stepped(self.request.job_id, step, self.samples[0].table.steps)
+    def news(self) -> Stepped:
+        """How far the slowest image is; an image that has not joined or starts over takes nothing back."""
+        if len(self.samples) == self.request.n:
+            self.reported = max(self.reported, min(sample.step for sample in self.samples))
+        return Stepped(self.request.job_id, self.reported, self.samples[0].table.steps)
 
 
 class Jobs:
@@ -82,5 +78,4 @@ class Jobs:
     def news(self, samples: list[Sample]) -> list[Stepped]:
         """Progress of the jobs whose samples have just stepped."""
         jobs = dict.fromkeys(sample.job_id for sample in samples)
-        found = [self._jobs[job_id].news() for job_id in jobs if job_id in self._jobs]
-        return [event for event in found if event is not None]
+        return [self._jobs[job_id].news() for job_id in jobs if job_id in self._jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from synerdiff.engine.decoding import Waiting
 from synerdiff.engine.executors import HostCopies, HostCopy
 from synerdiff.engine.image import pixel_rows
+from synerdiff.engine.sample import Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,14 @@ class Leaving:
         """Send a decoded image, float32 ``[3, H, W]``, on its way."""
         rows = self._copies.start(pixel_rows(image, as_float=self._as_float))
         self._queue.append((waiting, rows, self._copies.start(torch.isfinite(image).all())))
+
+    def remove(self, leaves: Callable[[Sample], bool]) -> None:
+        """Drop the images of samples for which ``leaves`` is true."""
+        self._queue = deque(entry for entry in self._queue if not leaves(entry[0].sample))
+
+    def holds(self, job_id: str) -> bool:
+        """Whether an image of the job is on its way."""
+        return any(waiting.sample.job_id == job_id for waiting, *_ in self._queue)
 
     def pop(self, *, wait: bool) -> list[Arrived]:
         """Take out the images that have arrived; with ``wait`` at least the oldest has."""

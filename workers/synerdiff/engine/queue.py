@@ -62,11 +62,14 @@ class Pending:
         age = int((now - self.aside_since) / AGE_S) if self.aside else 0
         return min(TOP_LEVEL, self.request.priority + self.raised + age)
 
-    def set_aside(self, sample: Sample, now: float) -> None:
-        """Let an image that left the batch wait for its return: the job rises by one level, once for all images."""
+    def set_aside(self, sample: Sample, now: float, *, rises: bool = True) -> None:
+        """Let an image that left the batch wait for its return: the job rises by one level, once for all images.
+
+        It does not rise where it left for want of memory, or it would only change places with who stayed.
+        """
         if not self.aside:
-            self.times_aside += 1
-            self.raised += 1
+            self.times_aside += rises
+            self.raised += rises
             self.aside_since = now
         self.aside.append(sample)
 
@@ -88,6 +91,9 @@ class AdmissionQueue:
 
     def __len__(self) -> int:
         return sum(pending.left for pending in self._pending.values())
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._pending
 
     def __getitem__(self, job_id: str) -> Pending:
         return self._pending[job_id]

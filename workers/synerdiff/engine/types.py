@@ -84,6 +84,13 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """No image of the job is being made now, and the rest of them wait for a place."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A latent checkpoint of the job after ``steps`` denoising steps, counted over all its images."""
 
@@ -102,7 +109,7 @@ class Parted:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """The job's slowest image has finished ``step`` of ``steps`` denoising steps."""
+    """Images of the job have stepped; its slowest one has finished ``step`` of ``steps`` denoising steps."""
 
     job_id: str
     step: int
@@ -161,4 +168,4 @@ class SlotReport:
     splits: int = 0
 
 
-Event = Admitted | Stepped | Previewed | SetAside | Snapshot | Parted | ImageReady | JobFailed | SlotReport
+Event = Admitted | Stepped | Previewed | SetAside | Waits | Snapshot | Parted | ImageReady | JobFailed | SlotReport

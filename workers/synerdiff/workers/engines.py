@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from dataclasses import replace
 from typing import Literal, cast
 
 from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.denoise import fixed_rows
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel, load_model
 from synerdiff.engine.profiler import Served, apply_setup, check_profile, device_label, serving_profile, setup_of
@@ -106,6 +108,25 @@ def warm_up(engine: Engine, model: LoadedModel) -> None:
                 raise ModelError(f"the model cannot make an image: {event.error.message}")
 
 
+def compile_rows(engine: Engine, model: LoadedModel) -> None:
+    """Where UNet calls are compiled, have each number of rows compiled before a job waits for it."""
+    if engine.config.unet_rows != "compiled":
+        return
+    entry = model.entry
+    size = (entry.default_width, entry.default_height)
+    for rows in fixed_rows(engine.config):
+        begun = time.monotonic()
+        engine.set_plan(default_plan(rows))
+        engine.admit(Request(_WARM_UP, "", "", *size, 3, 1.0, entry.samplers[0], 0, rows, "fast"))
+        try:
+            for _ in range(2):  # a CUDA graph is recorded at the second call
+                engine.step()
+        except RuntimeError as error:
+            raise ModelError(f"unet_rows=compiled: the UNet cannot be compiled: {type(error).__name__}") from error
+        engine.cancel(_WARM_UP)
+        log.info("unet compiled", rows=rows, seconds=round(time.monotonic() - begun, 1))
+
+
 def find_profile(model: LoadedModel, spec: EngineSpec) -> Served | None:
     """The profile to go by, and the model laid out for it; None where it cannot be had: then plans are the default."""
     try:
@@ -151,8 +172,9 @@ def build(spec: EngineSpec) -> ServedEngine:
     served = find_profile(model, spec)
     profile = served.profile if served else None
     engine = Engine(model, engine_config(spec, profile))
+    compile_rows(engine, model)
+    engine.set_plan(default_plan(min(spec.capacity, batch_cap(CostModel(profile))) if profile else spec.capacity))
     if profile is not None:
-        engine.set_plan(default_plan(min(spec.capacity, batch_cap(CostModel(profile)))))
         engine.predict_by(profile)
     ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions(spec))
     return ServedEngine(engine, ready, Leisure(model, served))

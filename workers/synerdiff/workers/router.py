@@ -16,6 +16,7 @@ from synerdiff.engine.types import (
     SlotReport,
     Snapshot,
     Stepped,
+    Waits,
 )
 from synerdiff.telemetry import get_logger
 from synerdiff.workers.runs import EngineLost, Failed, Gone, Imaged, Moved, Phase, Previewing, Run
@@ -76,7 +77,7 @@ class Router:
         run = self._runs.get(event.job_id)
         if run is None:
             return False  # cancelled in the meantime
-        run.moved(Phase.WAITING if isinstance(event, SetAside) else Phase.ACTIVE)
+        run.moved(Phase.WAITING if isinstance(event, SetAside | Waits) else Phase.ACTIVE)
         match event:
             case Admitted(job_id, _, resumed) if resumed:
                 log.info("job goes on from its checkpoint", job_id=job_id, step=resumed)
@@ -99,6 +100,8 @@ class Router:
         return False
 
     def _tell_step(self, run: Run, step: int, steps: int) -> None:
+        if step == run.step:
+            return  # another image than the slowest stepped
         run.step = step
         now = time.monotonic()
         if now - self._told.get(run.id, 0.0) >= self._news_s:

@@ -6,6 +6,7 @@ every step. Rows do not see each other, so padding changes no result; its cost i
 
 from __future__ import annotations
 
+import importlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -53,18 +54,28 @@ class BucketedUNet:
         self, unet: Callable[..., Any], buckets: Sequence[int], compiler: Callable[..., Any] | None = None
     ) -> None:
         self._buckets = tuple(buckets)
-        self._call = (compiler or _compile)(unet)
+        self._plain = unet
+        self._call = compiler(unet) if compiler else _compile(unet, len(self._buckets))
 
     def __call__(self, sample: Tensor, timestep: Tensor, **inputs: Any) -> tuple[Tensor, ...]:
-        """Run rows ``[R, C, h, w]`` at timesteps ``[R]``; returns the UNet's tuple, cut back to R rows."""
+        """Run rows ``[R, C, h, w]`` at timesteps ``[R]``; returns the UNet's tuple, cut back to R rows.
+
+        More rows than the last bucket holds go to the UNet as it is.
+        """
         rows = sample.shape[0]
+        if rows > self._buckets[-1]:
+            output: tuple[Tensor, ...] = self._plain(sample, timestep, **inputs)
+            return output
         to = row_bucket(rows, self._buckets)
         padded = {name: pad_rows(value, rows, to) for name, value in inputs.items()}
-        output = self._call(pad_rows(sample, rows, to), pad_rows(timestep, rows, to), **padded)
+        padded_output = self._call(pad_rows(sample, rows, to), pad_rows(timestep, rows, to), **padded)
         # The clone outlives the next replay: a CUDA graph writes its output to the same memory every time.
-        return tuple(each[:rows].clone() for each in output)
+        return tuple(each[:rows].clone() for each in padded_output)
 
 
-def _compile(unet: Callable[..., Any]) -> Callable[..., Any]:
+def _compile(unet: Callable[..., Any], sizes: int) -> Callable[..., Any]:
+    # Past its limit of versions (8) dynamo silently runs a function uncompiled.
+    dynamo: Any = importlib.import_module("torch._dynamo.config")
+    dynamo.recompile_limit = max(dynamo.recompile_limit, 2 * sizes)
     compiled: Callable[..., Any] = torch.compile(unet, mode="reduce-overhead", dynamic=False)
     return compiled
