@@ -19,7 +19,7 @@ from tests.support import wait_until
 from tests.worker_stack import WorkerProcess, WorkerStack
 
 EVERY = 5
-STEPS = 60
+STEPS = 150
 PICTURE: dict[str, Any] = {
     "width": 128,
     "height": 128,

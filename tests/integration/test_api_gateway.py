@@ -296,7 +296,7 @@ def test_paths_methods_and_headers_that_are_wrong(http: httpx.Client) -> None:
 def test_tenants_see_their_own_jobs_alone(settings: Settings) -> None:
     with served(settings.model_copy(update={"api_keys": SecretStr("red:r-key,blue:b-key")})) as here:
         here.gateway.backend.ledger.put_model(ModelEntry(name=MODEL, pool=POOL))
-        with httpx.Client(base_url=here.url) as http:
+        with httpx.Client(base_url=here.url, timeout=30) as http:
             red, blue = ({"Authorization": f"Bearer {key}"} for key in ("r-key", "b-key"))
             job = http.post("/v1/jobs", json={"prompt": "hold"}, headers=red).json()
             assert http.get(job["url"], headers=red).json()["job"]["tenant"] == "red"
