@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -275,3 +276,11 @@ def test_the_engine_process_does_not_survive_its_parent(number: signal.Signals) 
         child = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(number)
         wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, what="the child to end")
+
+
+def test_many_threads_may_end_one_process() -> None:
+    ended = process.EngineProcess(EngineSpec(model="fake", factory=FACTORY, log_level="CRITICAL"))
+    with ThreadPoolExecutor(16) as pool:
+        ends = list(pool.map(lambda _: ended.kill(), range(16)))
+    assert set(ends) == {"ended by SIGKILL"}
+    assert not ended.alive

@@ -45,6 +45,7 @@ class EngineProcess:
             )
         self._pipe: Connection[Any, Any] = Connection(ours.detach())
         self._sending = threading.Lock()
+        self._closing = threading.Lock()
         self._pipe.send(spec)
 
     @property
@@ -78,7 +79,7 @@ class EngineProcess:
     def kill(self) -> str:
         """End the process at once if it still runs; how it ended, as a sentence's end.
 
-        One that sleeps in a call to its device's driver may stay ``alive``.
+        One that sleeps in a call to its device's driver may stay ``alive``. Any number of threads may call it.
         """
         if self._process.poll() is None:
             self._process.kill()
@@ -87,5 +88,6 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             return f"does not end, though it was killed {KILL_WAIT_S:g} s ago"
         finally:
-            self._pipe.close()
+            with self._closing:  # two closes of one descriptor could meet a third party's
+                self._pipe.close()
         return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
