@@ -28,9 +28,9 @@ def ledger(redis_client: redis.Redis, redis_url: str) -> Ledger:
 
 
 @pytest.fixture
-def make_scheduler(ledger: Ledger, redis_url: str) -> Callable[[], Scheduler]:
-    seconds = count()
-    return lambda: Scheduler(ledger, Hints(celery_app(redis_url)), tick_s=1.0, clock=lambda: float(next(seconds)))
+def make_scheduler(ledger: Ledger, redis_url: str) -> Callable[..., Scheduler]:
+    seconds, hints = count(), Hints(celery_app(redis_url))
+    return lambda **options: Scheduler(ledger, hints, tick_s=1.0, clock=lambda: float(next(seconds)), **options)
 
 
 def beat(ledger: Ledger, name: str = "w1", *, profile_id: str = "p1", **fields: Any) -> None:
@@ -90,6 +90,32 @@ def test_the_version_moves_only_when_the_plan_does(ledger: Ledger, make_schedule
     loaded = view_in_force(ledger)
     assert int(loaded["version"]) > versions[0]
     assert loaded["skip_above"] == "0"
+
+
+def test_balanced_skips_from_the_first_job_or_as_the_load_says(
+    ledger: Ledger, make_scheduler: Callable[..., Scheduler]
+) -> None:
+    ledger.put_profile("p1", profile_document(PROFILE))
+    beat(ledger)
+    make_scheduler().tick()
+    assert view_in_force(ledger)["skip_above"] == "0"
+
+    redis.Redis.delete(ledger.client, "synerdiff:leader:scheduler")
+    patient = make_scheduler(skip_from="load")
+    patient.tick()
+    head = view_in_force(ledger)
+    assert int(head["skip_above"]) == int(head["batch_cap"]) // 2
+    for number in range(40):
+        ledger.submit(make_job(number), POOL)
+    for _ in range(12):
+        patient.tick()
+    assert view_in_force(ledger)["skip_above"] == "0"
+
+
+def test_without_a_profile_the_setting_holds_too(ledger: Ledger, make_scheduler: Callable[..., Scheduler]) -> None:
+    beat(ledger, profile_id="")
+    make_scheduler(skip_from="load").tick()
+    assert view_in_force(ledger, "")["skip_above"] == "4"
 
 
 def test_a_restarted_scheduler_goes_on_counting(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:

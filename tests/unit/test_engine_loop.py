@@ -498,6 +498,7 @@ def no_decode_beside() -> PlanView:
 
 def test_skipped_rows_are_counted_and_listed_and_exact_never_skips() -> None:
     engine = engine_with(FakeUNet())
+    engine.set_plan(default_plan(8, skip_above=4))
     for quality in ("fast", "exact", "balanced"):
         engine.admit(request(quality, quality=quality, steps=16, seed=3))
     events = drain(engine)
@@ -509,15 +510,18 @@ def test_skipped_rows_are_counted_and_listed_and_exact_never_skips() -> None:
     assert receipts["fast"].rows_run == 32 - receipts["fast"].rows_skipped
 
 
-def test_balanced_skips_only_under_load() -> None:
-    engine = engine_with(FakeUNet(), capacity=8)
-    for number in range(6):
+@pytest.mark.parametrize(("jobs", "skip_above", "skips"), [(1, 0, True), (4, 4, False), (6, 4, True)])
+def test_balanced_skips_while_more_jobs_are_there_than_the_plan_says(jobs: int, skip_above: int, skips: bool) -> None:
+    engine = engine_with(FakeUNet(), default_plan(8, skip_above=skip_above), capacity=8)
+    for number in range(jobs):
         engine.admit(request(str(number), quality="balanced", steps=16))
-    assert all(image.receipt.rows_skipped > 0 for image in images(drain(engine)).values())
+    found = images(drain(engine))
+    assert len(found) == jobs
+    assert all((image.receipt.rows_skipped > 0) == skips for image in found.values())
 
 
 def test_a_receipts_skipped_steps_can_be_replayed_at_any_load() -> None:
-    busy, quiet = engine_with(FakeUNet()), engine_with(FakeUNet())
+    busy, quiet = engine_with(FakeUNet()), engine_with(FakeUNet(), default_plan(8, skip_above=4))
     wanted = request("wanted", quality="fast", steps=16, n=2)
     for number in range(4):
         busy.admit(request(str(number), quality="balanced", steps=12))

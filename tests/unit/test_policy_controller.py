@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synerdiff.policy import PolicyError
-from synerdiff.policy.controller import ControllerConfig, ControllerState, pressure, skip_threshold, theta_in, update
+from synerdiff.policy.controller import ControllerConfig, ControllerState, pressure, theta_in, update
 from synerdiff.policy.planner import Planner
 from synerdiff.policy.shipped import shipped_profile
 from synerdiff.policy.steering import Load, Steering, default_mode, outstanding_jobs
@@ -48,12 +48,6 @@ def test_y_stays_in_range_and_theta_in_its_band(loads: list[float]) -> None:
     for y in run(loads):
         assert 0.0 <= y <= 1.0
         assert 0.8 <= theta_in((0.8, 1.0), y) <= 1.0
-        assert 0 <= skip_threshold(8, y) <= 4
-
-
-def test_skipping_starts_at_half_the_cap_and_under_load_at_once() -> None:
-    assert skip_threshold(8, 0.0) == 4
-    assert skip_threshold(8, 1.0) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"lo": 2.0, "hi": 1.0}, {"lo": -1.0}, {"dead_band": 1.0}, {"filter_s": -1.0}])

@@ -49,7 +49,7 @@ def test_every_job_ends_once_with_every_row_counted(policy: str) -> None:
 def test_a_lone_job_takes_what_the_profile_says(policy: str) -> None:
     found = simulate(policy, [SimJob(0.0, steps=30, quality="exact")], Scenario(SDXL), PLANNER)
     expected = SDXL.encode_s + 30 * SDXL.unet_s[1] + SDXL.granularities[0].decode_s
-    if policy == "synerdiff-fast":  # it skips, load or not
+    if policy in ("synerdiff", "synerdiff-fast"):  # they skip from the first job on
         assert found.rows_skipped > 0
         assert found.e2e_s[0] < expected
     else:
@@ -84,9 +84,19 @@ def test_skipping_raises_capacity_and_never_without_allowance() -> None:
     assert share <= 0.60 + 1e-9  # four steps of five after a quarter of the steps
 
 
-def test_without_load_balanced_runs_every_row() -> None:
-    found = simulate("synerdiff", evenly(0.05, 10, Mix(steps=(30,))), Scenario(SDXL), PLANNER)
-    assert found.rows_skipped == 0
+def test_without_load_balanced_skips_unless_it_waits_for_load() -> None:
+    jobs = evenly(0.05, 10, Mix(steps=(30,)))
+    skipping = simulate("synerdiff", jobs, Scenario(SDXL), PLANNER)
+    waiting = simulate("synerdiff", jobs, Scenario(SDXL, skip_from="load"), PLANNER)
+    assert waiting.rows_skipped == 0 < skipping.rows_skipped
+    assert summary(skipping.e2e_s)["mean"] < summary(waiting.e2e_s)["mean"]
+
+
+def test_a_fleet_that_waits_for_load_skips_all_the_same_under_it() -> None:
+    jobs = at_once(200, Mix(steps=(30,)))
+    skipping = simulate("synerdiff", jobs, Scenario(SDXL), PLANNER).rows_skipped
+    waiting = simulate("synerdiff", jobs, Scenario(SDXL, skip_from="load"), PLANNER).rows_skipped
+    assert 0.9 * skipping < waiting <= skipping
 
 
 @pytest.mark.parametrize("cap", [1, 2, 14])

@@ -62,6 +62,7 @@ def _planned(profile: Profile, theta: str) -> PlanView:
     from synerdiff.cli.policy_input import read_theta
     from synerdiff.policy import PolicyError
     from synerdiff.policy.planner import Planner
+    from synerdiff.policy.steering import Load, Steering
 
     mode = read_theta(theta)
     if mode in ("controller", "queue"):
@@ -69,7 +70,9 @@ def _planned(profile: Profile, theta: str) -> PlanView:
     planner = Planner()
     ratings = planner.ratings(profile)
     chosen = None if mode == "auto" else float(mode)
-    return planner.plan(ratings, theta=chosen, version=1, skip_above=ratings.batch_cap // 2)
+    return planner.plan(
+        ratings, theta=chosen, version=1, skip_above=Steering(ratings).target(Load(0, 0, 0.0, 0.0, 1)).skip_above
+    )
 
 
 def _in_force() -> tuple[PlanView, Profile | None]:

@@ -37,6 +37,7 @@ def simulate(
     gpus: Annotated[int, typer.Option(min=1, help="devices")] = 1,
     policies: Annotated[str, typer.Option(help="comma-separated, or all")] = "all",
     theta: Annotated[str, typer.Option(help="profile, auto, controller, queue or a number in (0, 1]")] = "profile",
+    skip_from: Annotated[str, typer.Option(help="when balanced skips: start (the first job) or load")] = "start",
     plan: Annotated[Path | None, typer.Option(help="replay this recorded plan instead of planning")] = None,
     slo: Annotated[float | None, typer.Option(help="seconds that P99 E2E may take; finds the GPUs it needs")] = None,
     json_file: Annotated[
@@ -50,14 +51,21 @@ def simulate(
     require("scheduler")
     from synerdiff.cli import policy_input as given
     from synerdiff.cli.outputs import check_outputs
+    from synerdiff.policy.allowance import check_skip_from
     from synerdiff.policy.simulator import Scenario
 
     check_outputs(json_file=json_file, plot=plot)
 
     measured = given.read_profile(profile)
     replayed = given.read_plan(plan) if plan else None
-    scenario = Scenario(measured, gpus=gpus, theta=given.read_theta(theta), plan=replayed)
     with given.told():
+        scenario = Scenario(
+            measured,
+            gpus=gpus,
+            theta=given.read_theta(theta),
+            plan=replayed,
+            skip_from=check_skip_from(skip_from),
+        )
         workload = _workload(trace, rate, jobs, steps, seed, closed, measured)
         found = _run(policies, workload, scenario, slo)
     _write(found, json_file, plot)

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         default=0.5, ge=0, le=60, description="shortest time between reports of a job's steps; each is a call to Redis"
     )
     tick_s: float = Field(default=1.0, gt=0, le=2, description="the scheduler's period")
+    skip_from: Literal["start", "load"] = Field(
+        default="start",
+        description="when balanced images skip unconditional rows: from the first job on where that shortens a step, "
+        "or once the load asks for it",
+    )
     max_queue: int = Field(default=200_000, ge=1, description="open jobs in a pool past which submits are refused")
     max_queue_per_tenant: int = Field(
         default=0, ge=0, description="open jobs of one tenant in a pool past which its submits are refused; 0: no cap"

@@ -55,8 +55,3 @@ def theta_in(band: tuple[float, float], y: float) -> float:
     """The throughput threshold for y: from the band's low end (decode soonest) to its high end (sustain most)."""
     low, high = band
     return low + y * (high - low)
-
-
-def skip_threshold(batch_cap: int, y: float) -> int:
-    """How many jobs must be in the system before ``balanced`` skips: half the cap when idle, none under load."""
-    return round((1.0 - y) * batch_cap / 2)

@@ -146,8 +146,13 @@ def allows_skip(quality: str, jobs_in_system: int, skip_above: int) -> bool:
     return quality == "fast" or (quality == "balanced" and jobs_in_system > skip_above)
 
 
-def default_plan(capacity: int, *, rows_per_sample: int = 2, granularity: str = "whole") -> PlanView:
-    """The plan that needs no profile: every decode alone and at once, the batch capped by ``capacity``."""
+def default_plan(
+    capacity: int, *, rows_per_sample: int = 2, granularity: str = "whole", skip_above: int = 0
+) -> PlanView:
+    """The plan that needs no profile: every decode alone and at once, the batch capped by ``capacity``.
+
+    ``balanced`` skips from the first job on: fewer rows never make a call longer.
+    """
     table = PlanTable(
         profile_id="",
         rows_per_sample=rows_per_sample,
@@ -159,5 +164,5 @@ def default_plan(capacity: int, *, rows_per_sample: int = 2, granularity: str = 
         bound_slots=0,
         table_hash="default",
     )
-    plan = Plan(0, "", batch_cap=capacity, skip_above=capacity // 2, table_hash="default")
+    plan = Plan(0, "", batch_cap=capacity, skip_above=skip_above, table_hash="default")
     return PlanView(plan, table)

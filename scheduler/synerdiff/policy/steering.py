@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from synerdiff.policy.controller import (
-    ControllerConfig,
-    ControllerState,
-    skip_threshold,
-    theta_in,
-    update,
-)
+from synerdiff.policy.allowance import SkipFrom, idle_threshold, skip_threshold
+from synerdiff.policy.controller import ControllerConfig, ControllerState, theta_in, update
 from synerdiff.policy.errors import PolicyError
 from synerdiff.policy.plan import check_theta
 from synerdiff.policy.planner import Ratings
@@ -76,11 +71,19 @@ class Steering:
 
     ``mode``: ``profile`` is :func:`default_mode`; ``controller`` moves theta inside its band; ``auto`` prices each
     slot by the jobs it delays; a number holds theta; ``queue`` is the plain rule it is compared with (the band's top
-    as soon as a job waits). The skip threshold is the controller's in every mode.
+    as soon as a job waits). The skip threshold is the controller's in every mode; ``skip_from``
+    says where it starts (:mod:`synerdiff.policy.allowance`).
     """
 
-    def __init__(self, ratings: Ratings, mode: ThetaMode = "profile", config: ControllerConfig | None = None) -> None:
+    def __init__(
+        self,
+        ratings: Ratings,
+        mode: ThetaMode = "profile",
+        config: ControllerConfig | None = None,
+        skip_from: SkipFrom = "start",
+    ) -> None:
         self.ratings = ratings
+        self.idle_threshold = idle_threshold(ratings.cost, ratings.batch_cap, skip_from)
         self.mode = default_mode(ratings) if check_mode(mode) == "profile" else mode
         self.config = config or ControllerConfig()
         self.state = ControllerState()
@@ -92,7 +95,7 @@ class Steering:
 
     def target(self, load: Load) -> Target:
         """What the present state asks for."""
-        return Target(self._theta(load), skip_threshold(self.ratings.batch_cap, self.state.y))
+        return Target(self._theta(load), skip_threshold(self.idle_threshold, self.state.y))
 
     def _theta(self, load: Load) -> float | None:
         band = self.ratings.curve.band

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from synerdiff.ledger import PlanningReport, PoolLoad
 from synerdiff.policy import PlanView, PolicyError, Profile, default_plan, parse_profile
+from synerdiff.policy.allowance import SkipFrom
 from synerdiff.policy.planner import Planner
 from synerdiff.policy.steering import Steering
 from synerdiff.policy.wire import document_hash, table_document
@@ -17,12 +18,12 @@ from synerdiff.scheduler.load import load_of
 class Pilot:
     """Steers by one profile; what the controller remembers lives here between ticks."""
 
-    def __init__(self, profile: Profile, planner: Planner, capacity: int) -> None:
+    def __init__(self, profile: Profile, planner: Planner, capacity: int, skip_from: SkipFrom = "start") -> None:
         self.profile = profile
         self.figures = profile.figures_hash
         self.capacity = capacity
         self._planner = planner
-        self.steering = Steering(planner.ratings(profile, capacity))
+        self.steering = Steering(planner.ratings(profile, capacity), skip_from=skip_from)
         self.drift = Drift()
 
     def plan(self, counters: PoolLoad, reports: Sequence[PlanningReport], devices: int, elapsed_s: float) -> PlanView:
@@ -45,9 +46,9 @@ class Pilot:
         return {"step_s": step_s, "decode_s": round(ratings.cost.decode_s, 6), "pixels": pixels}
 
 
-def fallback(capacity: int) -> PlanView:
+def fallback(capacity: int, skip_from: SkipFrom = "start") -> PlanView:
     """The plan where no profile can be used: the built-in default, published like any other."""
-    view = default_plan(max(capacity, 1))
+    view = default_plan(max(capacity, 1), skip_above=capacity // 2 if skip_from == "load" else 0)
     table = replace(view.table, table_hash=document_hash(table_document(view.table)))
     return PlanView(replace(view.plan, table_hash=table.table_hash, reprofile=True), table)
 

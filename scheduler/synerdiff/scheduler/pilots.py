@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from synerdiff.ledger import Ledger, PlanningReport
 from synerdiff.policy import PolicyError
+from synerdiff.policy.allowance import SkipFrom
 from synerdiff.policy.planner import Planner
 from synerdiff.scheduler.pilot import Pilot, read_profile
 from synerdiff.telemetry import get_logger
@@ -29,8 +30,9 @@ class _Known:
 class Pilots:
     """Pilots by pool and profile; profiles are read from the ledger again every tenth tick."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, skip_from: SkipFrom = "start") -> None:
         self._ledger = ledger
+        self._skip_from = skip_from
         self._planner = Planner()
         self._known: dict[Key, _Known] = {}
 
@@ -58,7 +60,7 @@ class Pilots:
             log.info("no profile yet: the default plan is in force", pool=pool, profile_id=profile_id)
             return None
         try:
-            return Pilot(read_profile(document, report), self._planner, capacity)
+            return Pilot(read_profile(document, report), self._planner, capacity, self._skip_from)
         except PolicyError as error:
             log.warning("profile not used", pool=pool, profile_id=profile_id, reason=str(error))
             return None

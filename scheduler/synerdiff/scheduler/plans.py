@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from synerdiff.ledger import LeaderToken, Ledger, PlanningReport, PoolLoad
 from synerdiff.policy import PlanView, plan_head, table_document
+from synerdiff.policy.allowance import SkipFrom
 from synerdiff.protocol.errors import PlanError
 from synerdiff.scheduler.pilot import fallback
 from synerdiff.scheduler.pilots import Key, Pilots
@@ -19,9 +20,10 @@ log = get_logger(__name__)
 class PlanWriter:
     """Writes a plan for every profile that live workers go by, and remembers what it wrote."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, skip_from: SkipFrom = "start") -> None:
         self._ledger = ledger
-        self._pilots = Pilots(ledger)
+        self._skip_from = skip_from
+        self._pilots = Pilots(ledger, skip_from)
         self._written: dict[Key, dict[str, str]] = {}
 
     def write(self, pool: str, counters: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
@@ -35,7 +37,11 @@ class PlanWriter:
             key = (pool, profile_id)
             capacity = max(1, *(report.capacity for report in group))
             pilot = self._pilots.get(key, group[0], capacity)
-            view = fallback(capacity) if pilot is None else pilot.plan(counters, group, devices, elapsed_s)
+            view = (
+                fallback(capacity, self._skip_from)
+                if pilot is None
+                else pilot.plan(counters, group, devices, elapsed_s)
+            )
             figures, pace = ("", "") if pilot is None else (pilot.figures, json.dumps(pilot.pace()))
             self._publish(key, view, leader, figures, pace)
 

@@ -12,6 +12,7 @@ import redis
 
 from synerdiff.dispatch import Hints, celery_app
 from synerdiff.ledger import Ledger, LedgerConfig
+from synerdiff.policy.allowance import SkipFrom
 from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.scheduler.leader import Leadership
 from synerdiff.scheduler.metrics import SchedulerMetrics
@@ -38,12 +39,13 @@ class Scheduler:
         tick_s: float,
         clock: Callable[[], float] = time.monotonic,
         metrics: SchedulerMetrics | None = None,
+        skip_from: SkipFrom = "start",
     ) -> None:
         self._ledger = ledger
         self.metrics = metrics or SchedulerMetrics(ledger, tick_s)
         self._hints = hints
         self._leadership = Leadership(ledger, tick_s)
-        self._plans = PlanWriter(ledger)
+        self._plans = PlanWriter(ledger, skip_from)
         self._tick_s = tick_s
         self._clock = clock
         self._led_at: float | None = None
@@ -121,7 +123,8 @@ def run_scheduler(settings: Settings) -> int:
     hints = Hints(celery_app(settings.redis_url))
     thread = _submissions(settings, ledger, hints, stop, metrics)
     log.info("scheduler started", tick_s=settings.tick_s)
-    Service(Scheduler(ledger, hints, settings.tick_s, metrics=metrics), settings.tick_s, stop).run()
+    scheduler = Scheduler(ledger, hints, settings.tick_s, metrics=metrics, skip_from=settings.skip_from)
+    Service(scheduler, settings.tick_s, stop).run()
     exposition.stop()
     thread.join(STOP_S)
     hints.close()

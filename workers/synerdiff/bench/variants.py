@@ -15,7 +15,7 @@ class Variant:
     """How the engine is run.
 
     ``quality`` replaces the jobs' own class. ``planned``: plans come from the scheduler, else the built-in one holds.
-    ``steered``: the controller moves the skip threshold; else ``skip_above`` stays at half the batch cap.
+    ``steered``: the steering sets the skip threshold; else ``skip_above`` stays at half the batch cap.
     ``chunked``: a decode may be cut; ``naive`` decodes whole images beside every UNet call. ``executor`` None is the
     profile's. ``cap`` overrides the batch cap. ``what`` says it in a table.
     """
@@ -47,7 +47,7 @@ ABLATION: dict[str, Variant] = {
     "other-executor": replace(_WHOLE, executor="threads", what="decodes beside the UNet on a second thread"),
     "no-skip-cfg": replace(_WHOLE, quality="exact", what="every unconditional row runs"),
     "no-planner": replace(_WHOLE, planned=False, what="built-in plan: decode alone and at once"),
-    "no-controller": replace(_WHOLE, steered=False, what="skip threshold fixed at half the batch cap"),
+    "no-controller": replace(_WHOLE, steered=False, what="skips above half the batch cap, which nothing moves"),
 }
 
 

@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 
+from synerdiff.policy.allowance import SkipFrom
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.controller import ControllerConfig
 from synerdiff.policy.cost import CostModel
@@ -39,7 +40,7 @@ class Scenario:
     """Where a trace is run: the devices, how theta is chosen, and the constants of the law.
 
     ``believed`` is the profile that the planner goes by where it is not the true one; ``plan`` replays a recorded
-    plan instead of planning; ``cap`` overrides the batch cap.
+    plan instead of planning; ``cap`` overrides the batch cap; ``skip_from`` is when ``balanced`` skips.
     """
 
     profile: Profile
@@ -49,6 +50,7 @@ class Scenario:
     believed: Profile | None = None
     plan: PlanView | None = None
     cap: int | None = None
+    skip_from: SkipFrom = "start"
 
 
 def check_policies(names: Sequence[str]) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ def _steered(policy: str, cost: CostModel, scenario: Scenario, planner: Planner)
 def planned(scenario: Scenario, planner: Planner) -> Steered:
     """Plans made each second by the code that the scheduler service runs."""
     ratings = planner.ratings(scenario.believed or scenario.profile, forced_cap=scenario.cap)
-    steering = Steering(ratings, scenario.theta, scenario.controller)
+    steering = Steering(ratings, scenario.theta, scenario.controller, scenario.skip_from)
     versions = count(2)
 
     def view(load: Load, elapsed_s: float | None, version: int) -> PlanView:
