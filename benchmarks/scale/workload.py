@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
+from synerdiff import policy
 from synerdiff.ledger import WorkerReport
+from synerdiff.policy.shipped import shipped_profile
 from synerdiff.protocol import Job
 
 POOL = "scale"
-PROFILE = "h100-sdxl-1024"
+_PROFILE = shipped_profile("h100-sdxl-1024")
+PROFILE = _PROFILE.profile_id
 CAPACITY = 16
 STEPS = 25
 LEASE_S = 10.0
@@ -49,4 +50,4 @@ def report(name: str) -> WorkerReport:
 
 def profile_document() -> str:
     """The profile that the scheduler plans by: an H100's, from published figures."""
-    return files("synerdiff.policy").joinpath("profiles", f"{PROFILE}.json").read_text(encoding="utf-8")
+    return policy.profile_document(_PROFILE)

@@ -16,10 +16,12 @@ from synerdiff.ledger import Ledger, PlanningReport, PoolLoad, WorkerReport
 from synerdiff.policy import plan_view, profile_document
 from synerdiff.policy.shipped import shipped_profile
 from synerdiff.protocol import Job
+from synerdiff.scheduler.plans import PlanWriter
 from synerdiff.scheduler.service import Scheduler
 
 POOL = "sdxl"
 PROFILE = shipped_profile("h100-sdxl-1024")
+OWN = PROFILE.profile_id
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def make_scheduler(ledger: Ledger, redis_url: str) -> Callable[..., Scheduler]:
     return lambda **options: Scheduler(ledger, hints, tick_s=1.0, clock=lambda: float(next(seconds)), **options)
 
 
-def beat(ledger: Ledger, name: str = "w1", *, profile_id: str = "p1", **fields: Any) -> None:
+def beat(ledger: Ledger, name: str = "w1", *, profile_id: str = OWN, **fields: Any) -> None:
     report = WorkerReport(name=name, pool=POOL, capacity=8, profile_id=profile_id, **fields)
     ledger.heartbeat(report, 60.0)
 
@@ -42,7 +44,7 @@ def make_job(number: int) -> Job:
     return Job(id=f"job-{number}", model=POOL, prompt="a red boat", width=1024, height=1024, steps=30, seed=number)
 
 
-def view_in_force(ledger: Ledger, profile_id: str = "p1") -> dict[str, str]:
+def view_in_force(ledger: Ledger, profile_id: str = OWN) -> dict[str, str]:
     """The plan's head, once it is checked to be a valid plan with its table."""
     head = ledger.get_plan(POOL, profile_id)
     assert head is not None
@@ -62,7 +64,7 @@ def test_a_profile_without_a_document_gets_the_default_plan(
 
 
 def test_a_published_profile_is_planned_for(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     beat(ledger)
     make_scheduler().tick()
     head = view_in_force(ledger)
@@ -75,7 +77,7 @@ def test_a_published_profile_is_planned_for(ledger: Ledger, make_scheduler: Call
 
 
 def test_the_version_moves_only_when_the_plan_does(ledger: Ledger, make_scheduler: Callable[[], Scheduler]) -> None:
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     beat(ledger)
     scheduler = make_scheduler()
     versions = []
@@ -122,7 +124,7 @@ def test_a_restarted_scheduler_goes_on_counting(ledger: Ledger, make_scheduler: 
     beat(ledger)
     make_scheduler().tick()
     redis.Redis.delete(ledger.client, "synerdiff:leader:scheduler")
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     make_scheduler().tick()
     assert view_in_force(ledger)["version"] == "2"
 
@@ -144,21 +146,44 @@ def test_two_schedulers_never_lead_at_once(ledger: Ledger, make_scheduler: Calla
         ('{"format": 99}', {}),
         (profile_document(replace(PROFILE, model_hash="abc")), {"model_hash": "xyz"}),
         (profile_document(PROFILE), {"device": "NVIDIA L4"}),
+        (profile_document(replace(PROFILE, width=512)), {}),
     ],
 )
 def test_a_profile_that_does_not_fit_gives_the_default_plan(
     ledger: Ledger, make_scheduler: Callable[[], Scheduler], document: str, fields: dict[str, str]
 ) -> None:
-    ledger.put_profile("p1", document)
+    ledger.put_profile(OWN, document)
     beat(ledger, **fields)
     make_scheduler().tick()
     assert view_in_force(ledger)["reprofile"] == "1"
 
 
+def test_a_pool_that_cannot_be_planned_for_stops_neither_the_others_nor_the_reaping(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, broken = PlanWriter.write, {POOL}
+
+    def failing(self: PlanWriter, pool: str, *rest: Any) -> None:
+        if pool in broken:
+            raise ZeroDivisionError
+        write(self, pool, *rest)
+
+    monkeypatch.setattr(PlanWriter, "write", failing)
+    beat(ledger)
+    ledger.heartbeat(WorkerReport(name="w2", pool="tiny", capacity=4, profile_id="p2"), 60.0)
+    scheduler = make_scheduler()
+    assert scheduler.tick()
+    assert ledger.get_plan("tiny", "p2") is not None
+    assert ledger.get_plan(POOL, OWN) is None
+    broken.clear()
+    scheduler.tick()
+    assert ledger.get_plan(POOL, OWN) is not None
+
+
 def test_slots_that_part_from_the_profile_ask_for_a_new_one(
     ledger: Ledger, make_scheduler: Callable[[], Scheduler]
 ) -> None:
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     scheduler = make_scheduler()
     for number in range(40):
         beat(ledger, slot={"predicted_total_s": float(number), "measured_total_s": 1.5 * number})
@@ -169,13 +194,13 @@ def test_slots_that_part_from_the_profile_ask_for_a_new_one(
 def test_new_figures_of_a_profile_make_a_new_plan_that_names_them(
     ledger: Ledger, make_scheduler: Callable[[], Scheduler]
 ) -> None:
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     beat(ledger)
     scheduler = make_scheduler()
     scheduler.tick()
     before = view_in_force(ledger)
     again = replace(PROFILE, unet_s=tuple(2 * seconds for seconds in PROFILE.unet_s))
-    ledger.put_profile("p1", profile_document(again))
+    ledger.put_profile(OWN, profile_document(again))
     for _ in range(12):
         scheduler.tick()
     after = view_in_force(ledger)
@@ -235,6 +260,6 @@ def test_planning_reads_of_a_report_what_it_needs(ledger: Ledger) -> None:
     beat(ledger, "w1", device="cpu", model_hash="m", slot={"predicted_total_s": 2.5})
     beat(ledger, "w2", state="draining")
     reports = {report.name: report for report in ledger.planning_reports(POOL)}
-    assert reports["w1"] == PlanningReport("w1", 8, "p1", "cpu", "m", True, {"predicted_total_s": 2.5})
+    assert reports["w1"] == PlanningReport("w1", 8, OWN, "cpu", "m", True, {"predicted_total_s": 2.5})
     assert not reports["w2"].ready
     assert ledger.planning_reports("another") == []

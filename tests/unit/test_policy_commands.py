@@ -96,6 +96,8 @@ def test_a_plan_is_drawn_recorded_and_replayed(tmp_path: Path) -> None:
     plan = json.loads(recorded.read_text())
     plan_view(plan["head"], plan["table"])
     call("simulate", "--closed", "--jobs", "20", "--policies", "synerdiff", "--plan", str(recorded))
+    other = ("--policies", "synerdiff", "--profile", "a100-sd15-512")
+    assert "plan.profile_id" in refusal("simulate", "--rate", "1", "--plan", str(recorded), *other)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,7 @@ def test_a_plan_is_drawn_recorded_and_replayed(tmp_path: Path) -> None:
         (["simulate", "--trace", "/nowhere.jsonl"], "/nowhere.jsonl"),
         (["simulate", "--rate", "1", "--plan", "/nowhere.json"], "/nowhere.json"),
         (["plan", "show", "--profile", "h100-sdxl-1024", "--theta", "queue"], "theta"),
+        (["plan", "show", "--profile", "h100-sdxl-1024", "--theta", "profile"], "theta"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_that_names_it(arguments: list[str], names: str) -> None:

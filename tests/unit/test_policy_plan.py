@@ -52,6 +52,7 @@ def test_theta_auto_survives_the_wire() -> None:
     [
         ({"version": "-1"}, "version"),
         ({"version": "x"}, "version"),
+        ({"version": "9" * 5000}, "version"),
         ({"theta": "1.5"}, "theta"),
         ({"theta": "0"}, "theta"),
         ({"theta": "nan"}, "theta"),
@@ -80,6 +81,8 @@ def packed(values: np.ndarray[Any, Any]) -> str:
         ({"shape": [15, 66]}, "shape"),
         ({"shape": [10**9, 65]}, "shape"),
         ({"unet": "?"}, "unet"),
+        ({"unet": "\u00e9"}, "unet"),
+        ({"unet": 1}, "unet"),
         ({"unet": packed(np.zeros(3, np.uint8))}, "unet"),
         ({"unet": packed(np.zeros((15, 65), np.uint8))}, "unet"),
         ({"unet": packed(np.zeros((10**4, 10**4), np.uint8))}, "unet"),
@@ -93,6 +96,12 @@ def test_a_wrong_table_is_refused_by_field(change: dict[str, Any], field: str) -
     with pytest.raises(PolicyError) as raised:
         parse_table(json.dumps(json.loads(DOCUMENT) | change))
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize("document", [b"\xff", "[" * 100_000, "", "[]"])
+def test_what_is_no_table_is_refused(document: str | bytes) -> None:
+    with pytest.raises(PolicyError):
+        parse_table(document)
 
 
 def test_the_default_plan_decodes_alone_and_at_once() -> None:

@@ -54,6 +54,9 @@ def test_the_id_depends_on_the_place_and_not_on_the_figures() -> None:
         ({"width": "wide"}, "width"),
         ({"skips": {"fast": {"first": 0.5, "refresh": 0}}}, "skips.fast.refresh"),
         ({"slot_s": float("nan")}, "slot_s"),
+        ({"slot_s": 10**400}, "slot_s"),
+        ({"steps": 1001}, "steps"),
+        ({"granularities": [{"name": "dust", "chunk_s": [0.001] * 1001}]}, "granularities"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:

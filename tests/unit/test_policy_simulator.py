@@ -157,6 +157,9 @@ def test_a_burst_brings_more_jobs_while_it_lasts() -> None:
         (['{"at": 0, "guidance_scale": NaN}'], "line 1.guidance_scale"),
         (["[1]"], "line 1"),
         (["nonsense"], "line 1"),
+        (["[" * 100_000], "line 1"),
+        (['{"at": 1' + "0" * 400 + "}"], "line 1.at"),
+        (['{"at": 0, "steps": 1000000000}'], "line 1.steps"),
         ([], "trace"),
     ],
 )
@@ -164,6 +167,13 @@ def test_a_wrong_trace_names_line_and_field(lines: list[str], field: str) -> Non
     with pytest.raises(PolicyError) as raised:
         parse_trace(lines)
     assert raised.value.field == field
+
+
+def test_a_trace_may_begin_at_any_time() -> None:
+    late = 1.8e9  # seconds: a trace whose times are those of a clock
+    found = simulate("synerdiff", [SimJob(late), SimJob(late + 1.0)], Scenario(CPU), PLANNER)
+    assert len(found.control) < 10
+    assert found.span_s < 60.0
 
 
 def test_null_fields_and_fields_without_time_are_taken() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from synerdiff.policy import PolicyError
-from synerdiff.policy.planner import Planner, Ratings
+from synerdiff.policy.planner import Planner, Ratings, rate
 from synerdiff.policy.shipped import shipped_names, shipped_profile
 from synerdiff.policy.simulator.timing import SlotTimes
 from synerdiff.policy.table import Lanes, solve
@@ -73,6 +74,12 @@ def test_no_policy_beats_the_best_sustainable_rate() -> None:
         solved = solve(cost, Lanes(np.full(len(prices), cap), prices), 8)
         rates = sustained_rate(solved, cost.chunks_per_decode, cost.profile.steps)
         assert (rates <= 1.005 / best_seconds_per_image(cost, cap, cost.profile.steps)).all()
+
+
+@pytest.mark.parametrize("steps", [1, 150, 1000])
+def test_every_number_of_steps_has_a_band(steps: int) -> None:
+    low, high = rate(replace(shipped_profile("h100-sdxl-1024"), steps=steps), None, 4).curve.band
+    assert 0.0 < low <= high <= 1.0
 
 
 @pytest.mark.parametrize("theta", [0.0, -1.0, 1.01, float("nan")])

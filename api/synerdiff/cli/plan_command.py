@@ -65,7 +65,7 @@ def _planned(profile: Profile, theta: str) -> PlanView:
     from synerdiff.policy.steering import Load, Steering
 
     mode = read_theta(theta)
-    if mode in ("controller", "queue"):
+    if isinstance(mode, str) and mode != "auto":
         raise PolicyError("theta", "must be auto or a number here: the controller needs a load")
     planner = Planner()
     ratings = planner.ratings(profile)

@@ -10,12 +10,14 @@ from typing import Any
 
 from synerdiff.policy.errors import PolicyError
 
+MOST = 2**31 - 1  # more is no count of anything here
+
 
 def load_object(text: str | bytes, what: str) -> dict[str, Any]:
     """Parse one JSON object; ``what`` names it in the error."""
     try:
         found = json.loads(text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise PolicyError(what, f"is not JSON ({error})") from None
     return mapping(found, what)
 
@@ -44,21 +46,29 @@ def text(value: Any, field: str) -> str:
     return value
 
 
-def whole(value: Any, field: str, *, at_least: int = 0) -> int:
-    """``value`` as an integer of at least ``at_least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise PolicyError(field, f"must be a whole number of at least {at_least}; got {value!r:.40}")
+def whole(value: Any, field: str, *, at_least: int = 0, at_most: int = MOST) -> int:
+    """``value`` as an integer of at least ``at_least`` and at most ``at_most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not at_least <= value <= at_most:
+        limit = f"of at least {at_least}" if at_most == MOST else f"from {at_least} to {at_most}"
+        raise PolicyError(field, f"must be a whole number {limit}; got {value!r:.40}")
     return value
 
 
 def number(value: Any, field: str, *, above: float = -math.inf, at_least: float = -math.inf) -> float:
     """``value`` as a finite number over ``above`` and not under ``at_least``."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if not good or not value > above or not value >= at_least:
         limit = f"greater than {above:g}" if above > -math.inf else f"at least {at_least:g}"
         limit = "a finite number" if above == at_least == -math.inf else f"a number {limit}"
         raise PolicyError(field, f"must be {limit}; got {value!r:.40}")
     return float(value)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def items(value: Any, field: str) -> list[Any]:

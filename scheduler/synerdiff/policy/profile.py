@@ -17,6 +17,8 @@ from synerdiff.policy.errors import PolicyError
 
 FORMAT = 1
 EXECUTORS = ("serial", "threads", "streams")
+MAX_CHUNKS = 1000  # of a decode; tables grow with them
+MAX_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,12 @@ def _check(profile: Profile) -> None:
     counts = [len(each.chunk_s) for each in profile.granularities]
     if counts != sorted(counts) or counts[0] < 1:
         raise PolicyError("granularities", f"must go from coarse to fine, each with a chunk; got {counts} chunks")
+    if counts[-1] > MAX_CHUNKS:
+        raise PolicyError("granularities", f"must have at most {MAX_CHUNKS} chunks each; got {counts[-1]}")
     if len({each.name for each in profile.granularities}) != len(counts):
         raise PolicyError("granularities", "must have names of their own")
+    if not 1 <= profile.steps <= MAX_STEPS:
+        raise PolicyError("steps", f"must be from 1 to {MAX_STEPS}; got {profile.steps}")
     if profile.rows_per_sample not in (1, 2):
         raise PolicyError("rows_per_sample", f"must be 1 or 2; got {profile.rows_per_sample}")
     if profile.executor not in EXECUTORS:

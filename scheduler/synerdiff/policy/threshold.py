@@ -13,6 +13,8 @@ from synerdiff.policy.table import Ints, Lanes, Solution, auto_prices, reach_of,
 PRICES = 16
 SLOTS = 800
 WARM_UP = 250
+PERIODS = 4
+"""Images that a sample finishes at least once the warm-up is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def sustained_rate(solved: Solution, chunks_per_decode: int, steps: int) -> Arra
     waiting, credit = np.zeros(width, dtype=np.int64), np.zeros(width)
     now = np.zeros((2, width))  # seconds, and chunks decoded
     first, last = np.full((2, width), np.nan), np.full((2, width), np.nan)
-    for slot in range(SLOTS):
+    for slot in range(max(SLOTS, WARM_UP + PERIODS * steps)):
         over = np.maximum(-((size - 1 - waiting) // chunks_per_decode), 0) * chunks_per_decode
         seen = waiting - over
         done = solved.chunks[seen, lane]

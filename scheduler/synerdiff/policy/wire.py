@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import zlib
@@ -68,7 +67,10 @@ def table_document(table: PlanTable) -> str:
 
 def parse_table(document: str | bytes) -> PlanTable:
     """The table of a JSON text; raises :class:`PolicyError` naming the field that is wrong."""
-    text = document.decode() if isinstance(document, bytes) else document
+    try:
+        text = document.decode() if isinstance(document, bytes) else document
+    except UnicodeDecodeError as error:
+        raise PolicyError("table", f"is not JSON ({error})") from None
     given = read.load_object(text, "table")
     if given.get("format") != FORMAT:
         raise PolicyError("format", f"must be {FORMAT}; got {given.get('format')!r:.40}")
@@ -102,11 +104,12 @@ def parse_table(document: str | bytes) -> PlanTable:
 def _unpack(given: Mapping[str, Any], name: str, shape: list[int]) -> NDArray[Any]:
     kind = np.dtype(_ARRAYS[name])
     size = shape[0] * shape[1] * kind.itemsize
+    encoded = read.text(given[name], name)
     try:
         inflate = zlib.decompressobj()
-        packed = base64.b64decode(read.text(given[name], name), validate=True)
+        packed = base64.b64decode(encoded, validate=True)
         raw = inflate.decompress(packed, size + 1)  # bounded: a table from outside must not fill the memory
-    except (binascii.Error, zlib.error) as error:
+    except (ValueError, zlib.error) as error:  # the former of base64, and of what is not ASCII
         raise PolicyError(name, f"is damaged ({error})") from None
     if len(raw) != size:
         raise PolicyError(name, f"must hold {shape[0]} x {shape[1]} entries")
@@ -159,9 +162,10 @@ def parse_plan(head: Mapping[str, str]) -> Plan:
 
 
 def _whole(head: Mapping[str, str], name: str) -> int:
-    if not head[name].isascii() or not head[name].isdigit():
-        raise PolicyError(name, f"must be a whole number; got {head[name]!r:.40}")
-    return int(head[name])
+    text = head[name]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise PolicyError(name, f"must be a whole number; got {text!r:.40}")
+    return int(text)
 
 
 def _number_or_auto(head: Mapping[str, str], name: str) -> float | None:

@@ -60,4 +60,6 @@ def read_profile(document: str, report: PlanningReport) -> Profile:
         theirs, ours = getattr(report, name), getattr(profile, name)
         if theirs and ours and theirs != ours:
             raise PolicyError(name, f"is {ours!r:.60} in the profile, but the worker has {theirs!r:.60}")
+    if profile.profile_id != report.profile_id:  # its plans would be refused by the workers
+        raise PolicyError("profile_id", f"is {profile.profile_id}, but it was published as {report.profile_id!r:.60}")
     return profile

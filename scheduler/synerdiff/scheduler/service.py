@@ -11,7 +11,7 @@ from types import FrameType
 import redis
 
 from synerdiff.dispatch import Hints, celery_app
-from synerdiff.ledger import Ledger, LedgerConfig
+from synerdiff.ledger import LeaderToken, Ledger, LedgerConfig, PoolLoad
 from synerdiff.policy.allowance import SkipFrom
 from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.scheduler.leader import Leadership
@@ -49,6 +49,7 @@ class Scheduler:
         self._tick_s = tick_s
         self._clock = clock
         self._led_at: float | None = None
+        self._unplanned: set[str] = set()  # pools whose last planning failed, said once
 
     def tick(self) -> bool:
         """Reap, re-send hints and plan, for every pool; False while another scheduler leads.
@@ -66,10 +67,23 @@ class Scheduler:
         for pool in self._ledger.pools():
             reaped, sent, load = reconcile(self._ledger, self._hints, pool)
             self.metrics.reconciled(pool, reaped, sent)
-            self._plans.write(pool, load, leader, elapsed_s)
+            self._plan(pool, load, leader, elapsed_s)
         for key, head in self._plans.heads.items():
             self.metrics.planned(*key, head)
         return True
+
+    def _plan(self, pool: str, load: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
+        """Plan for one pool: where that fails, its workers keep the plan they have, and the others get theirs."""
+        try:
+            self._plans.write(pool, load, leader, elapsed_s)
+        except LedgerUnavailable:
+            raise
+        except Exception:  # a profile comes from outside, and whatever is wrong with it must not stop the reaping
+            if pool not in self._unplanned:
+                log.exception("no plan could be made", pool=pool)
+            self._unplanned.add(pool)
+        else:
+            self._unplanned.discard(pool)
 
 
 class Service:

@@ -71,7 +71,7 @@ class ContinuousRun:
         self.view = steered.view
         self.outcome = Outcome(policy, [0.0] * len(jobs), [0.0] * len(jobs))
         self._tick = steered.tick
-        self._next_tick = TICK_S
+        self._next_tick = jobs[0].at + TICK_S  # a trace may begin at any time: nothing is to be done before it
         self._quality = quality
         self._skips = cost.profile.skips
         self._usual_steps = cost.profile.steps

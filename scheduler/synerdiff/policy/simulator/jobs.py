@@ -25,6 +25,7 @@ _TIMELESS = (
     "metadata",
 )
 _READ = ("at", "steps", "n", "guidance_scale", "sampler", "quality", "priority", "width", "height")
+MOST = 100_000  # steps, images or pixels of one job; a simulation walks through every step
 QUALITIES = ("exact", "balanced", "fast")
 
 
@@ -74,7 +75,7 @@ def _parse_line(line: str, where: str) -> SimJob:
     read.number(kept["at"], f"{where}.at", at_least=0.0)
     for name, least in (("steps", 1), ("n", 1), ("priority", 0), ("width", 8), ("height", 8)):
         if name in kept:
-            read.whole(kept[name], f"{where}.{name}", at_least=least)
+            read.whole(kept[name], f"{where}.{name}", at_least=least, at_most=MOST)
     if "guidance_scale" in kept:
         read.number(kept["guidance_scale"], f"{where}.guidance_scale", at_least=0.0)
     if "sampler" in kept:

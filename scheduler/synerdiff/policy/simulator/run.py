@@ -103,8 +103,19 @@ def _steered(policy: str, cost: CostModel, scenario: Scenario, planner: Planner)
     if policy == "continuous-naive":
         return Steered(naive_plan(cap, cost))
     if scenario.plan is not None:
-        return Steered(scenario.plan)
+        return Steered(_fitting(scenario.plan, cost))
     return planned(scenario, planner)
+
+
+def _fitting(view: PlanView, cost: CostModel) -> PlanView:
+    """Refuse a plan that was made for another profile, unless it is the built-in one, which needs none."""
+    made_for, here = view.plan.profile_id, cost.profile.profile_id
+    if made_for not in ("", here):
+        raise PolicyError("plan.profile_id", f"must be {here}, the profile's; got {made_for!r:.40}")
+    if cost.chunks_per_decode % view.table.chunks_per_decode:
+        counts = f"{cost.chunks_per_decode}; got {view.table.chunks_per_decode}"
+        raise PolicyError("plan.chunks_per_decode", f"must divide the profile's {counts}")
+    return view
 
 
 def planned(scenario: Scenario, planner: Planner) -> Steered:
