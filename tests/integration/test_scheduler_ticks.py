@@ -97,7 +97,7 @@ def test_the_version_moves_only_when_the_plan_does(ledger: Ledger, make_schedule
 def test_balanced_skips_from_the_first_job_or_as_the_load_says(
     ledger: Ledger, make_scheduler: Callable[..., Scheduler]
 ) -> None:
-    ledger.put_profile("p1", profile_document(PROFILE))
+    ledger.put_profile(OWN, profile_document(PROFILE))
     beat(ledger)
     make_scheduler().tick()
     assert view_in_force(ledger)["skip_above"] == "0"
