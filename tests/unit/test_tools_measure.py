@@ -13,6 +13,7 @@ from tools.tiny_emoji.measure.border import background_of, ring_of, to_lab
 from tools.tiny_emoji.measure.classifier import Judge, Net, load_judge, save_judge, train_judge
 from tools.tiny_emoji.measure.control import ceiling, measure_control, score
 from tools.tiny_emoji.measure.grid import draw_grid
+from tools.tiny_emoji.measure.paired import paired
 from tools.tiny_emoji.measure.report import to_markdown
 from tools.tiny_emoji.scenes.art import Art, load_art
 from tools.tiny_emoji.scenes.backgrounds import background
@@ -72,13 +73,33 @@ def test_shares_are_counted_by_part() -> None:
 def test_the_shipped_model_is_measured_and_reported() -> None:
     judge = Judge(few().nouns, Net(2))
     rows, vae = wanted()[:2], shipped_path() / "vae"
-    document = measure_control({"tiny-emoji": None}, rows, few(), vae, judge, guidance=(3.0,), scenes=8)
+    document = measure_control({"tiny-emoji": None}, rows, few(), vae, judge, guidance=(3.0,), scenes=8, seeds=2)
     assert document["prompts"] == 2
+    answers = document["answers"]["tiny-emoji"]["3"]
+    assert [len(seed) for seed in answers["background"]] == [2, 2]
+    assert document["models"]["tiny-emoji"]["3"]["all"]["background"] == "".join(answers["background"]).count("1") / 4
+    document |= {"against": "exact", "paired": paired(document, document)}
     assert document["chance"]["background"] == pytest.approx(1 / 13)
     assert set(document["classifier"]) == {"object", "colour"}
     text = to_markdown(document)
     assert "| tiny-emoji | 3 |" in text
     assert "*chance*" in text
+    assert "+0.0 ± 0.0" in text
+
+
+def test_the_same_images_differ_in_nothing_and_one_more_right_is_counted() -> None:
+    same = {"prompts": 4, "seeds": 2, "steps": 25, "sampler": "ddim", "quality": "exact"}
+    exact = {**same, "answers": {"m": {"3": {"object": ["1100", "1101"]}}}}
+    better = {**same, "answers": {"m": {"3": {"object": ["1110", "1101"]}, "6": {"object": ["1111", "1111"]}}}}
+    assert paired(exact, exact)["m"]["3"]["object"] == {"difference": 0.0, "error": 0.0}
+    found = paired(better, exact)["m"]
+    assert found == {"3": {"object": {"difference": 0.125, "error": pytest.approx(0.125)}}}
+
+
+def test_other_seeds_are_not_compared() -> None:
+    document = {"prompts": 2, "seeds": 4, "steps": 25, "sampler": "ddim", "answers": {}}
+    with pytest.raises(ValueError, match="its seeds are 1, here 4"):
+        paired(document, {**document, "seeds": 1})
 
 
 def test_grids_hold_every_image() -> None:

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "--quality", choices=("exact", "balanced", "fast"), default="exact", help="control: class of the images"
     )
     measuring.add_argument("--curve", action="store_true", help="control: every export of the run, not one model")
+    measuring.add_argument("--seeds", type=int, default=1, help="control: images of each prompt")
+    measuring.add_argument("--against", type=Path, help="control: a control.json to compare with, image by image")
     measuring.add_argument("--prompts", type=int, default=0, help="control: that many of the list; 0 for all")
     measuring.add_argument("--classifier-samples", type=int, default=60_000, help="0: backgrounds alone")
     return parser

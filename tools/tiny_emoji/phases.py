@@ -16,6 +16,7 @@ from tools.tiny_emoji.measure.classifier import load_judge, save_judge, train_ju
 from tools.tiny_emoji.measure.control import measure_control, some_prompts
 from tools.tiny_emoji.measure.generate import generate
 from tools.tiny_emoji.measure.grid import PROMPTS, draw_grid
+from tools.tiny_emoji.measure.paired import paired
 from tools.tiny_emoji.measure.psnr import measure_psnr
 from tools.tiny_emoji.measure.report import draw_curve, to_markdown
 from tools.tiny_emoji.scenes.art import caption_nouns, load_art
@@ -195,7 +196,11 @@ def control(space: Workspace, options: argparse.Namespace) -> None:
         guidance=options.guidance,
         rest=rest,
         quality=options.quality,
+        seeds=options.seeds,
     )
+    if options.against is not None:
+        other = json.loads(options.against.read_text(encoding="utf-8"))
+        document |= {"against": other["quality"], "paired": paired(document, other)}
     name = "control-curve" if options.curve else "control"
     _write(space.root / f"{name}.json", document)
     (space.root / f"{name}.md").write_text(to_markdown(document), encoding="utf-8")

@@ -29,11 +29,14 @@ PARTS = ("all", "natural", "recoloured")
 _BATCH = 8
 
 Rates = dict[str, dict[str, float]]
+Answers = dict[str, list[bool]]
+"""For each question, whether each image is right."""
+_SEEDS_APART = 1000
 
 
-def score(images: Sequence[Image8], wanted: Sequence[HeldOut], judge: Judge | None) -> Rates:
-    """Shares of images that are right, by part of the list and question; without a judge, of backgrounds alone."""
-    right: dict[str, list[bool]] = {
+def judged(images: Sequence[Image8], wanted: Sequence[HeldOut], judge: Judge | None) -> Answers:
+    """Which images are right; without a judge, in their backgrounds alone."""
+    right: Answers = {
         "background": [background_of(image) == row.background for image, row in zip(images, wanted, strict=True)]
     }
     if judge is not None:
@@ -41,6 +44,16 @@ def score(images: Sequence[Image8], wanted: Sequence[HeldOut], judge: Judge | No
         right["object"] = [found == row.noun for (found, _), row in zip(seen, wanted, strict=True)]
         right["colour"] = [found == row.colour for (_, found), row in zip(seen, wanted, strict=True)]
         right["all three"] = [all(answers) for answers in zip(*right.values(), strict=True)]
+    return right
+
+
+def score(images: Sequence[Image8], wanted: Sequence[HeldOut], judge: Judge | None) -> Rates:
+    """Shares of images that are right, by part of the list and question."""
+    return shares(judged(images, wanted, judge), wanted)
+
+
+def shares(right: Answers, wanted: Sequence[HeldOut]) -> Rates:
+    """The share of right answers, by part of the list and question."""
     return {part: {question: _share(answers, wanted, part) for question, answers in right.items()} for part in PARTS}
 
 
@@ -78,13 +91,16 @@ def measure_model(
     judge: Judge | None,
     rest: Callable[[], None],
     quality: Quality = "exact",
-) -> dict[str, Rates]:
-    """Rates by guidance scale; ``model`` None is the shipped one."""
+    seeds: int = 1,
+) -> dict[str, list[Answers]]:
+    """For each guidance scale and seed what is right; ``model`` None is the shipped one."""
     prompts = [row.prompt for row in wanted]
-    return {
-        f"{scale:g}": score(generate(model, prompts, scale, quality=quality, rest=rest), wanted, judge)
-        for scale in guidance
-    }
+
+    def answers(scale: float, number: int) -> Answers:
+        images = generate(model, prompts, scale, seed=_SEEDS_APART * number, quality=quality, rest=rest)
+        return judged(images, wanted, judge)
+
+    return {f"{scale:g}": [answers(scale, number) for number in range(seeds)] for scale in guidance}
 
 
 def measure_control(
@@ -98,18 +114,39 @@ def measure_control(
     scenes: int = 256,
     rest: Callable[[], None] = lambda: None,
     quality: Quality = "exact",
+    seeds: int = 1,
 ) -> dict[str, Any]:
     """The document that the report is written from: ``models`` by name, in the order of the curve.
 
-    The classifier is judged on ``scenes`` fresh scenes.
+    ``seeds`` images a prompt. The classifier is judged on ``scenes`` fresh scenes. ``answers`` holds, for each model,
+    guidance scale and question, a text of 1 (right) and 0 a seed: what a paired comparison needs.
     """
+    found = {name: measure_model(path, wanted, guidance, judge, rest, quality, seeds) for name, path in models.items()}
     return {
         "prompts": len(wanted),
+        "seeds": seeds,
         "steps": STEPS,
         "sampler": "ddim",
         "quality": quality,
         "chance": chance(art),
         "classifier": held_out_accuracy(judge, art, vae_path, scenes) if judge else {},
         "ceiling": ceiling(art, wanted, vae_path, judge),
-        "models": {name: measure_model(path, wanted, guidance, judge, rest, quality) for name, path in models.items()},
+        "models": {
+            name: {scale: shares(_joined(given), list(wanted) * seeds) for scale, given in scales.items()}
+            for name, scales in found.items()
+        },
+        "answers": {
+            name: {
+                scale: {question: _texts(given, question) for question in given[0]} for scale, given in scales.items()
+            }
+            for name, scales in found.items()
+        },
     }
+
+
+def _joined(seeds: Sequence[Answers]) -> Answers:
+    return {question: [right for answers in seeds for right in answers[question]] for question in seeds[0]}
+
+
+def _texts(seeds: Sequence[Answers], question: str) -> list[str]:
+    return ["".join("01"[right] for right in answers[question]) for answers in seeds]

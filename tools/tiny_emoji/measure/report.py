@@ -29,13 +29,28 @@ def _table(document: dict[str, Any], part: str) -> list[str]:
 def to_markdown(document: dict[str, Any]) -> str:
     """One table for the whole list and one for each part."""
     head = (
-        f"{document['prompts']} held-out prompts, one image each, {document['sampler']}, {document['steps']} steps. "
+        f"{document['prompts']} held-out prompts, images of each: {document['seeds']}, {document['sampler']}, "
+        f"{document['steps']} steps. "
         "*Composed images*: what the judges find in images composed for the same prompts and sent through the VAE."
     )
     for question, accuracy in document["classifier"].items():
         head += f" The classifier's own held-out accuracy: {question} {_percent(accuracy)}."
     sections = ["\n".join([f"Right, {title}:", "", *_table(document, part)]) for part, title in _PARTS.items()]
-    return "\n\n".join([head, *sections]) + "\n"
+    return "\n\n".join([head, *sections, *_pairs(document)]) + "\n"
+
+
+def _pairs(document: dict[str, Any]) -> list[str]:
+    """The differences to another measurement of the same images, in points of a hundred with their standard errors."""
+    if "paired" not in document:
+        return []
+    questions = list(document["ceiling"]["all"])
+    lines = [f"| model | guidance | {' | '.join(questions)} |", "|---" * (2 + len(questions)) + "|"]
+    for name, scales in document["paired"].items():
+        for scale, found in scales.items():
+            cells = [f"{100 * each['difference']:+.1f} ± {100 * each['error']:.1f}" for each in found.values()]
+            lines.append(f"| {name} | {scale} | " + " | ".join(cells) + " |")
+    title = f"Points more than in {document['against']}, same prompts and seeds, with the standard error:"
+    return ["\n".join([title, "", *lines])]
 
 
 def draw_curve(document: dict[str, Any], path: Path) -> None:
