@@ -12,7 +12,15 @@ from benchmarks.checkpoints import make_checkpoint
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import GRANULARITIES, decode_chunks, decode_in_float32
 from synerdiff.engine.engine import Engine
-from synerdiff.engine.executors import BucketedUNet, HostCopies, Outcome, StreamsExecutor, make_executor, row_buckets
+from synerdiff.engine.executors import (
+    BucketedUNet,
+    HostCopies,
+    Outcome,
+    StreamsExecutor,
+    make_executor,
+    row_buckets,
+    to_device,
+)
 from synerdiff.engine.model import load_model
 from tests.decoders import make_latents, make_vae, whole_decode
 from tests.engines import drain, images, request
@@ -111,6 +119,20 @@ def test_an_image_reaches_pinned_memory_while_the_device_works_on() -> None:
     assert copied.image.is_pinned()
     assert torch.equal(copied.get(), image.cpu())
     assert copied.ready
+
+
+def test_values_reach_the_device_while_it_works() -> None:
+    device, values = torch.device("cuda"), torch.arange(1000.0)
+    to_device(values, device)  # what is allocated now is used again below
+    torch.cuda.synchronize()
+    torch.cuda._sleep(WAITING)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        copied = to_device(values, device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not torch.cuda.current_stream().query()
+    assert torch.equal(copied.cpu(), values)
 
 
 def test_cuda_graphs_by_row_bucket_give_the_same_rows() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from synerdiff.bench.pipeline import Batching, next_batch
 from synerdiff.bench.suite import check_policies
 from synerdiff.bench.tune import BatchTime, best_batching, replay
-from synerdiff.bench.workload import Arrival, make_trace, read_trace
+from synerdiff.bench.workload import Arrival, load_trace, make_trace, read_trace
 from synerdiff.engine.types import Request
 from synerdiff.protocol import Limits, ModelEntry
 from synerdiff.protocol.errors import TraceError
@@ -35,6 +36,8 @@ def request(job_id: str, *, steps: int = 10, n: int = 1) -> Request:
         ([{"at": True, "prompt": "a"}], "at", "got True"),
         ([{"at": 0, "prompt": "a", "steps": 0}], "steps", "line 1: steps must be at least 1; got 0"),
         ([{"at": 0, "prompt": "a", "colour": "red"}], "colour", "colour is not a field"),
+        ([{"at": 10**400, "prompt": "a"}], "at", "at .line 1. must be seconds from 0"),
+        ([{"at": 0, "id": "x", "prompt": "a"}, {"at": 1, "id": "x", "prompt": "b"}], "id", "line 2.*line 1 has 'x'"),
         ([[1]], "line", "must be a JSON object; got list"),
         ([], "trace", "no jobs"),
     ],
@@ -48,6 +51,28 @@ def test_a_wrong_trace_is_refused_with_line_and_field(lines: list[object], field
 def test_a_line_that_is_not_json_is_named() -> None:
     with pytest.raises(TraceError, match="line 2 is not JSON"):
         read_trace(['{"at": 0, "prompt": "a"}', "{"], limits=Limits(), entry=ENTRY)
+    with pytest.raises(TraceError, match="line 1 is not JSON"):
+        read_trace(["[" * 100_000], limits=Limits(), entry=ENTRY)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(TraceError, match="it is not UTF-8 text"):
+        load_trace(path, limits=Limits(), entry=ENTRY)
+
+
+def test_a_prompt_may_hold_a_line_separator(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"at": 0, "prompt": "a\u2028b"}\n{"at": 1, "prompt": "c"}\n', encoding="utf-8")
+    found = load_trace(path, limits=Limits(), entry=ENTRY)
+    assert [arrival.request.prompt for arrival in found] == ["a\u2028b", "c"]
+
+
+def test_times_count_from_the_first_job_and_null_is_not_given() -> None:
+    first, second = parse({"at": 1.8e9, "prompt": "a", "seed": None}, {"at": 1.8e9 + 2, "prompt": "a", "steps": None})
+    assert (first.at, second.at) == (0.0, 2.0)
+    assert (first.request.seed, second.request.seed) == (1, 2)
 
 
 def test_a_drawn_trace_reads_back_and_repeats_with_its_seed() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from synerdiff.cli import follow as following
 from synerdiff.cli.follow import follow, step_bars
+from synerdiff.cli.jobs_command import _show_many
 from synerdiff.client import Client, Job, JobState, JobView, WaitTimeout
 from synerdiff.protocol.errors import LedgerUnavailable
 
@@ -72,3 +73,15 @@ def test_bars_take_every_look() -> None:
     with step_bars({"a": "one", "b": "two"}) as seen:
         ended = list(follow(looks, ["a", "b"], seen=seen))
     assert [view.state for view in ended] == [JobState.CANCELLED, JobState.SUCCEEDED]
+
+
+def test_brackets_and_colons_of_a_prompt_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = "a [/b] cat [red] :cat:"
+    view = JobView(id="a", state=JobState.RUNNING, job=Job(prompt=prompt, steps=4), step=2)
+    with step_bars({"a": prompt}) as seen:
+        seen(view)
+    monkeypatch.setenv("COLUMNS", "160")
+    _show_many([view], as_json=False)
+    assert prompt in capsys.readouterr().out

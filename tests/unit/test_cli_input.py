@@ -52,11 +52,17 @@ def test_options_are_defaults_for_the_lines_of_a_file(tmp_path: Path) -> None:
     assert read_jobs(path, {"steps": 9}) == [{"prompt": "a", "steps": 3}, {"prompt": "b", "steps": 9}]
 
 
+def test_a_line_ends_at_a_line_feed_alone(tmp_path: Path) -> None:
+    path = jobs_file(tmp_path, '{"prompt": "a\u2028b"}\r\n{"prompt": "c"}\n')
+    assert [job["prompt"] for job in read_jobs(path, {})] == ["a\u2028b", "c"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "holds no job"),
         ('{"prompt": "a"}\n{', r"jobs\.jsonl:2 is not JSON"),
+        ("[" * 100_000, r"jobs\.jsonl:1 is not JSON"),
         ('["a"]', r"jobs\.jsonl:1 must be a JSON object"),
     ],
 )

@@ -27,6 +27,7 @@ from synerdiff.engine.types import (
 )
 from synerdiff.policy import Granularity, Plan, PlanTable, PlanView, Profile, default_plan
 from synerdiff.policy.planner import Planner
+from synerdiff.protocol.errors import PlanError
 from synerdiff.workers.engines import compile_rows
 from tests.engines import FakeUNet, drain, failures, fake_model, images, random_model, request
 
@@ -609,6 +610,8 @@ def test_compiled_rows_are_compiled_before_a_job_comes_and_nothing_else_is(monke
     assert engine.idle
     assert sizes == [size for size in (1, 2, 4, 6) for _ in range(2)]
     sizes.clear()
+    with pytest.raises(PlanError, match=r"granularities must be among whole, .*; got 'dust'"):
+        engine.set_plan(default_plan(4, granularity="dust"))
     engine.set_plan(default_plan(4))
     own = engine.model.entry.default_width
     engine.admit(request("own", width=own, height=own, n=4, quality="fast", steps=1))  # 8 rows are more than any size

@@ -52,7 +52,7 @@ def bench(
     suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, settings)
     document = run_with_progress(suite)
     if not write_json(document, json_file):
-        out.print(report.markdown(document), markup=False)
+        out.print(report.markdown(document))
     if plot is not None:
         report.plot(document, plot)
     failed = [item["policy"] for item in document["policies"] if item["failed"]]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 FAILED = 1
 BAD_INPUT = 2
 
-err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+# Prompts are printed too, and what they have in brackets or between colons is theirs.
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+out = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -26,7 +27,7 @@ def print_json(document: Any) -> None:
 
 def print_error(message: str) -> None:
     """Print an error as one red sentence, however long its line."""
-    err.print(f"error: {message}", style="bold red", markup=False, soft_wrap=True)
+    err.print(f"error: {message}", style="bold red", soft_wrap=True)
 
 
 def exit_code(error: SynerDiffError) -> int:

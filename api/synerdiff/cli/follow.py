@@ -56,7 +56,7 @@ def _patiently(look: Callable[[], dict[str, JobView]]) -> dict[str, JobView]:
                 raise
             if not said:
                 message = f"{error.message}; trying for {PATIENCE_S:g} s"
-                err.print(message, style="yellow", markup=False, soft_wrap=True)
+                err.print(message, style="yellow", soft_wrap=True)
             said = True
             time.sleep(RETRY_S)
 
@@ -64,7 +64,7 @@ def _patiently(look: Callable[[], dict[str, JobView]]) -> dict[str, JobView]:
 @contextmanager
 def step_bars(names: dict[str, str]) -> Iterator[Seen]:
     """Bars of denoising steps, one for each job (``names`` by id); the value is what ``follow`` tells."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         whole = progress.add_task("all", total=len(names))
         bars = {job_id: progress.add_task(name, start=False, total=None) for job_id, name in names.items()}

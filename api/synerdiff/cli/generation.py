@@ -80,7 +80,7 @@ def _deliver(client: Client, view: JobView, out_dir: Path, as_json: bool) -> boo
             out.print(file, soft_wrap=True)
     if error is not None or not files:
         reason = error.message if error else "it ended without images"
-        err.print(f"{view.id} {view.state.value}: {reason}", style="red", markup=False, soft_wrap=True)
+        err.print(f"{view.id} {view.state.value}: {reason}", style="red", soft_wrap=True)
     return bool(files)
 
 

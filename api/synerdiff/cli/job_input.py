@@ -26,10 +26,9 @@ def read_jobs(path: Path, defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise wrong("jobs", f"--jobs {path} cannot be read: {reason}") from None
+    lines = text.split("\n")  # splitlines would cut a line at U+2028, which a prompt may hold
     jobs = [
-        {**defaults, **_object(line, f"{path}:{number}")}
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
+        {**defaults, **_object(line, f"{path}:{number}")} for number, line in enumerate(lines, start=1) if line.strip()
     ]
     if not jobs:
         raise wrong("jobs", f"--jobs {path} holds no job; it needs one JSON object a line")
@@ -39,7 +38,7 @@ def read_jobs(path: Path, defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong("jobs", f"{where} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise wrong("jobs", f"{where} must be a JSON object with a job's fields; got {line.strip()[:40]}")

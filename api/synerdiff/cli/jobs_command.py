@@ -122,7 +122,7 @@ def _each(ids: Sequence[str], act: Callable[[str], JobView], as_json: bool) -> N
         try:
             view = act(job_id)
         except SynerDiffError as error:
-            err.print(error.message, style="red", markup=False, soft_wrap=True)
+            err.print(error.message, style="red", soft_wrap=True)
             failed = True
             continue
         if as_json:

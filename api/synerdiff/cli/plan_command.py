@@ -101,7 +101,7 @@ def _print(view: PlanView, profile: Profile | None, active: int | None, slots: i
     from synerdiff.policy.draw import draw, saturated_slots
 
     for name, value in _facts(view).items():
-        out.print(f"{name:>16}  {value}", markup=False)
+        out.print(f"{name:>16}  {value}")
     if profile is None or profile.profile_id != view.plan.profile_id:
         out.print("no profile is published, so slots have no times: every decode runs alone and at once")
         return
@@ -112,7 +112,7 @@ def _print(view: PlanView, profile: Profile | None, active: int | None, slots: i
         f"\n{samples} samples of {profile.steps} steps, finishing evenly ({profile.model} on {profile.device}):\n"
     )
     for line in draw(drawn, cost.chunks_per_decode):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def _facts(view: PlanView) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def read_profile(name: str) -> Profile:
 def read_trace(path: Path) -> list[SimJob]:
     """The jobs of a trace file; raises :class:`TraceError` naming line and field."""
     try:
-        return parse_trace(_text(path, "trace").splitlines())
+        return parse_trace(_text(path, "trace").split("\n"))
     except PolicyError as error:
         raise TraceError(f"{path}: {error}", field=error.field) from None
 
@@ -66,7 +66,7 @@ def read_plan(path: Path) -> PlanView:
         try:
             recorded = json.loads(text)
             head, table = recorded["head"], recorded["table"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise PolicyError("plan", f"must be an object with head and table ({error})") from None
         if not isinstance(table, str) or not isinstance(head, dict):
             raise PolicyError("plan", "must be an object with head and table")

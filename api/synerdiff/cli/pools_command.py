@@ -92,7 +92,7 @@ def drain(
         _show(load, as_json)
     if load.running:
         message = f"{load.running} jobs of pool {pool} still run after {timeout_s:g} s; it stays paused"
-        err.print(message, style="red", markup=False, soft_wrap=True)
+        err.print(message, style="red", soft_wrap=True)
         raise typer.Exit(FAILED)
 
 

@@ -55,10 +55,10 @@ def profile(
     found = profile_run.obtain(settings, size, max_rows=max_rows, repeats=repeats, fresh=fresh)
     if plot is not None:
         profile_run.draw(found, plot)
-        err.print(f"curves in {plot}", markup=False)
+        err.print(f"curves in {plot}")
     if publish or (publish is None and profile_run.fleet_found(settings)):
         profile_run.publish(found, settings)
-        err.print(f"published as {found.profile_id}", markup=False)
+        err.print(f"published as {found.profile_id}")
     if as_json:
         print_json(profile_run.document(found))
     else:

@@ -29,7 +29,7 @@ def read(source: Path) -> Receipt:
     found = read_receipt(data)
     try:
         receipt = found or _from_json(data)
-    except (ValidationError, ValueError):
+    except (ValidationError, ValueError, RecursionError):
         raise wrong("replay", f"--replay {source} is neither a receipt nor an image that carries one") from None
     missing = [field for field in FIELDS if field not in receipt.request]
     if missing:

@@ -145,4 +145,4 @@ def _show(found: dict[str, Any]) -> None:
         shown.add_row(*row)
     out.print(shown)
     for assumption in found["assumptions"]:
-        out.print(f"- {assumption}", style="dim", markup=False)
+        out.print(f"- {assumption}", style="dim")

@@ -111,8 +111,8 @@ class Suite:
         ceilings: dict[str, list[float]] = {name: [] for name in self.settings.policies}
         total = self.settings.rounds * len(runs)
         for number in range(self.settings.rounds):
-            plain = Ceiling(self.model.unet, self.model.vae, _context(self.pipeline))
-            engine = Ceiling(self.model.unet_in(self.model.dtype), self.model.vae, _context(self.pipeline))
+            plain = Ceiling(self.model, self.model.unet, _context(self.pipeline))
+            engine = Ceiling(self.model, self.model.unet_in(self.model.dtype), _context(self.pipeline))
             for name, done in runs.items():
                 progress(f"{name}, round {number + 1}", sum(map(len, runs.values())), total)
                 done.append(self.run(name))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +30,7 @@ OBJECTS = (
     "tree",
 )
 COLOURS = ("red", "blue", "green", "yellow", "pink", "purple", "orange")
+LATEST_S = 1e12  # a trace may have the times of a clock, in seconds
 BACKGROUNDS = ("white", "black", "blue", "pink", "green", "yellow", "orange", "purple")
 
 
@@ -43,14 +43,15 @@ class Arrival:
 
 
 def _arrival_time(value: Any, line: int, before: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise TraceError(f"at (line {line}) must be a number of seconds from 0 on; got {value!r}", field="at")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_S:
+        raise TraceError(f"at (line {line}) must be seconds from 0 to {LATEST_S:g}; got {value!r:.40}", field="at")
     if value < before:
         raise TraceError(f"at (line {line}) must not go backwards; got {value} after {before}", field="at")
     return float(value)
 
 
 def _request(fields: dict[str, Any], line: int, limits: Limits, entry: ModelEntry) -> Request:
+    fields = {name: value for name, value in fields.items() if value is not None}
     try:
         job = parse_job({"id": f"trace-{line}", "seed": line, **fields}, limits=limits, entry=entry)
     except InvalidJob as error:
@@ -71,32 +72,38 @@ def _request(fields: dict[str, Any], line: int, limits: Limits, entry: ModelEntr
 
 
 def read_trace(lines: Iterable[str], *, limits: Limits, entry: ModelEntry) -> list[Arrival]:
-    """Parse a trace; raises :class:`TraceError` naming the line and the field."""
+    """Parse a trace, whose first job arrives at 0 then; raises :class:`TraceError` naming the line and the field."""
     arrivals: list[Arrival] = []
+    ids: dict[str, int] = {}
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         try:
             fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise TraceError(f"line {number} is not JSON: {error.msg}", field="line") from None
+        except (ValueError, RecursionError) as error:
+            raise TraceError(f"line {number} is not JSON: {error}", field="line") from None
         if not isinstance(fields, dict):
             raise TraceError(f"line {number} must be a JSON object; got {type(fields).__name__}", field="line")
         before = arrivals[-1].at if arrivals else 0.0
         at = _arrival_time(fields.pop("at", None), number, before)
-        arrivals.append(Arrival(at=at, request=_request(fields, number, limits, entry)))
+        request = _request(fields, number, limits, entry)
+        if ids.setdefault(request.job_id, number) != number:
+            first = ids[request.job_id]
+            raise TraceError(f"id (line {number}) must be its own; line {first} has {request.job_id!r} too", field="id")
+        arrivals.append(Arrival(at, request))
     if not arrivals:
         raise TraceError("the trace has no jobs", field="trace")
-    return arrivals
+    return [replace(arrival, at=arrival.at - arrivals[0].at) for arrival in arrivals]
 
 
 def load_trace(path: Path, *, limits: Limits, entry: ModelEntry) -> list[Arrival]:
     """Read a trace from a file."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TraceError(f"trace {path} cannot be read: {error.strerror}", field="trace") from None
-    return read_trace(text.splitlines(), limits=limits, entry=entry)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise TraceError(f"trace {path} cannot be read: {reason}", field="trace") from None
+    return read_trace(text.split("\n"), limits=limits, entry=entry)
 
 
 def _fields(kind: Kind, rng: random.Random) -> dict[str, Any]:

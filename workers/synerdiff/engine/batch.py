@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine.conditioning import Conditions, Rows
+from synerdiff.engine.executors import to_device
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.samplers import advance, denoised
@@ -122,7 +123,7 @@ class Batch:
         """Fresh noise, each row from the sample's own generator on the CPU, in the model's dtype as the pipeline."""
         shape = self.latents.shape[1:]
         drawn = [torch.randn(shape, generator=sample.generator, dtype=self._model.dtype) for sample in members]
-        return torch.stack(drawn).float().to(self._device, non_blocking=True)
+        return to_device(torch.stack(drawn).float(), self._device)
 
 
 def _select(values: Tensor, index: Tensor | None) -> Tensor:
@@ -158,4 +159,4 @@ def _join_tables(members: Sequence[Sample], device: torch.device) -> tuple[Tenso
             tables.append(sample.table.values)
             width += sample.table.steps
     cursor = [offsets[id(sample.table)] + sample.step for sample in members]
-    return torch.cat(tables, dim=1).to(device), torch.tensor(cursor, device=device)
+    return to_device(torch.cat(tables, dim=1), device), to_device(torch.tensor(cursor), device)

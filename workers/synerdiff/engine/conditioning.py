@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synerdiff.engine.executors import to_device
 from synerdiff.engine.lean import ALONE, LeanUNet
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
@@ -88,17 +89,18 @@ class Conditions:
             pooled = torch.stack([row.pooled for row in rows if row.pooled is not None])
             sizes = [(sample.request.height, sample.request.width) for sample in samples]
             time_ids = torch.tensor([[*size, 0, 0, *size] for size in sizes], dtype=pooled.dtype)
-            options["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": time_ids.to(pooled.device)}
+            options["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": to_device(time_ids, pooled.device)}
         width = self._model.guidance_width
         if width is not None:
             scales = torch.tensor([sample.request.guidance_scale - 1 for sample in samples])
-            options["timestep_cond"] = guidance_embedding(scales, width).to(self._model.device, samples[0].shape.dtype)
+            embedded = guidance_embedding(scales, width).to(samples[0].shape.dtype)
+            options["timestep_cond"] = to_device(embedded, self._model.device)
         return options
 
 
 def _index(positions: tuple[int, ...], count: int, device: torch.device) -> Tensor | None:
     """Positions as a tensor; None when they are all of ``count``."""
-    return None if len(positions) == count else torch.tensor(positions, device=device, dtype=torch.long)
+    return None if len(positions) == count else to_device(torch.tensor(positions, dtype=torch.long), device)
 
 
 def _negative(sample: Sample) -> Embedding:

@@ -16,6 +16,7 @@ import torch
 from synerdiff.engine.admission import Admission
 from synerdiff.engine.batch import Batch
 from synerdiff.engine.config import EngineConfig
+from synerdiff.engine.decode import GRANULARITIES
 from synerdiff.engine.decoding import DecodeQueue
 from synerdiff.engine.denoise import UNetCall, call_unet, fixed_rows_unet, guide, own_shape
 from synerdiff.engine.executors import Executor, SlotTimes, make_executor
@@ -44,7 +45,7 @@ from synerdiff.engine.types import (
 )
 from synerdiff.policy import Action, PlanView, Profile, default_plan
 from synerdiff.policy.width import Width
-from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, SynerDiffError
+from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, PlanError, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
 
 
@@ -167,7 +168,14 @@ class Engine:
         self._executor.close()
 
     def set_plan(self, plan: PlanView) -> None:
-        """Follow another plan from the next slot on."""
+        """Follow another plan from the next slot on.
+
+        Raises :class:`PlanError` where it cuts decodes in a way that is unknown here; the plan before stays.
+        """
+        for name in plan.table.granularities:
+            if name not in GRANULARITIES:
+                known = ", ".join(GRANULARITIES)
+                raise PlanError(f"granularities must be among {known}; got {name!r:.40}", field="granularities")
         self._plan = plan
 
     def predict_by(self, profile: Profile) -> None:

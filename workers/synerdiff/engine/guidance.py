@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine.calibration import Calibration, Limits
+from synerdiff.engine.executors import to_device
 from synerdiff.engine.samplers import V_PREDICTION
 from synerdiff.engine.schedule import Row, Table
 from synerdiff.engine.skip import Path, extrapolation_share, must_run, path_of, predicted_error
@@ -188,4 +189,5 @@ def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine:
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.ndim - 1))
+    column = to_device(torch.tensor(values, dtype=like.dtype), like.device)
+    return column.view(-1, *[1] * (like.ndim - 1))

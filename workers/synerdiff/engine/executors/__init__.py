@@ -9,7 +9,7 @@ from .outcome import Executor, Outcome, SlotTimes
 from .serial import SerialExecutor
 from .streams import StreamsExecutor
 from .threads import ThreadsExecutor
-from .transfers import HostCopies, HostCopy
+from .transfers import HostCopies, HostCopy, to_device
 
 __all__ = [
     "EXECUTORS",
@@ -25,4 +25,5 @@ __all__ = [
     "make_executor",
     "row_bucket",
     "row_buckets",
+    "to_device",
 ]

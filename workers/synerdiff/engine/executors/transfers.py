@@ -1,4 +1,4 @@
-"""Images from the device to the host without stopping the device: pinned memory and a stream of their own."""
+"""Between host and device without waiting for the device: pinned memory, and a stream of their own for images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on the device, in the current stream's order.
+
+    From pageable memory the host would wait until the stream has come that far; PyTorch keeps the pinned memory until
+    the copy is done.
+    """
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Self
@@ -64,7 +65,13 @@ def measure_overheads(
     On a CPU each call is timed inside its slot, since on a shared machine the curve was measured at another pace; on
     a GPU the curve says what the call took. Raises :class:`ModelError` if it cannot run them.
     """
-    engine = Engine(work.model, EngineConfig(capacity=JOBS))
+    with closing(Engine(work.model, EngineConfig(capacity=JOBS))) as engine:
+        return (yield from _run(work, engine, rows, unet_s))
+
+
+def _run(
+    work: Workload, engine: Engine, rows: tuple[int, ...], unet_s: tuple[float, ...]
+) -> Generator[Stage, None, Overheads]:
     for index in range(JOBS):
         engine.admit(work.request(index, steps=STEPS, prompt=f"object number {index}"))
     beyond, encode_s = list[float](), list[float]()
