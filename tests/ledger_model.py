@@ -10,7 +10,7 @@ FINAL = ("succeeded", "failed", "cancelled", "expired", "dead")
 @dataclass
 class ModelJob:
     """One job. ``lease_until`` and ``worker`` mean something while it runs, ``kept`` (steps and token of the latent
-    checkpoint) while it is open."""
+    checkpoint) while it is open. A ``suspect`` runs alone, to its end unless it has a ``trial``: it gets one, once."""
 
     fields: tuple[object, ...]
     deadline_s: float | None
@@ -26,6 +26,9 @@ class ModelJob:
     lapses: int = 0
     asides: int = 0
     kept: tuple[int, int] = (0, 0)
+    suspect: bool = False
+    trial: int | None = None
+    tried: bool = False
 
     def late(self, now: float) -> bool:
         """Whether the deadline has passed."""
@@ -92,11 +95,14 @@ class Model:
         else:
             job.state = "queued"
             job.asides += how == "aside"
+            job.suspect = job.suspect and how != "proven"
         return True, job.state
 
     def crash(self, job: ModelJob) -> None:
         """The engine died under the job."""
         job.attempts += job.alone
+        job.trial = None if job.alone or job.tried else job.kept[0]
+        job.suspect = job.tried = True
         job.state = "dead" if job.alone and job.attempts >= self.max_attempts else "queued"
 
     def renew(self, job_id: str, token: int, worker: str, now: float, lease_s: float) -> str:

@@ -25,7 +25,7 @@ def dead_job(ledger: Ledger) -> str:
     for turn in range(2):
         claim = ledger.claim(job.id, worker="w", nonce=f"n{turn}", lease_s=10)
         assert isinstance(claim, Claim)
-        ledger.hand_back(job.id, claim.token, "the engine process ended by SIGSEGV", crashed=True)
+        ledger.hand_back(job.id, claim.token, "the engine process ended by SIGSEGV", "crashed")
     return job.id
 
 

@@ -47,6 +47,13 @@ class Fleet:
             self.claims[name][job_id] = answer
         return answer
 
+    def prove(self, name: str, claim: Claim) -> tuple[str, ...]:
+        """A job that ran alone for long enough is let back into company; the jobs to send hints for."""
+        if not claim.alone or self.clock.now - claim.claimed_at < TRIAL_S:
+            return ()
+        del self.claims[name][claim.job.id]
+        return self.ledger.hand_back(claim.job.id, claim.token, "it got past the crash", "proven").released
+
     def second(self, *, finish: bool) -> None:
         """One second: every live worker beats and renews, hints go round, some jobs finish, poison kills."""
         self.clock.advance(1.0)
@@ -94,6 +101,88 @@ def test_a_dead_workers_jobs_run_again_within_15_s(redis_client: redis.Redis) ->
     for _ in range(10):
         fleet.second(finish=True)
     assert {state(fleet.ledger, f"j{n}") for n in range(4)} == {JobState.SUCCEEDED}
+    audit(redis_client, POOL)
+
+
+TRIAL_S = 1.0
+
+
+@pytest.mark.parametrize(("workers", "within_s"), [(2, 20.0), (4, 16.0)])
+def test_the_last_of_a_killed_batch_of_eight_runs_again_soon(
+    redis_client: redis.Redis, workers: int, within_s: float
+) -> None:
+    """Suspects run alone only until they got past the crash: 11 s to take them back, then a second for each."""
+    fleet = Fleet(redis_client, capacity=8)
+    first = fleet.start_worker()
+    submit(fleet.ledger, *(ids := [f"j{n}" for n in range(8)]))
+    fleet.second(finish=False)
+    fleet.second(finish=False)
+    assert len(fleet.claims[first]) == 8
+    for job_id, claim in fleet.claims.pop(first).items():
+        assert fleet.ledger.progress(job_id, claim.token, JobEvent(kind="step", step=5, steps=9))
+    died = fleet.clock.now
+    names = [fleet.start_worker() for _ in range(workers)]
+    again: dict[str, float] = {}
+    while len(again) < len(ids):
+        fleet.second(finish=False)
+        for name in names:
+            hints = [job_id for claim in list(fleet.claims[name].values()) for job_id in fleet.prove(name, claim)]
+            for job_id in hints:
+                fleet.claim(name, job_id)
+            for job_id, claim in fleet.claims[name].items():
+                assert not claim.alone or claim.trial == 5
+                again.setdefault(job_id, fleet.clock.now)
+        assert fleet.clock.now - died < 60
+    assert max(again.values()) - died <= within_s
+    for _ in range(10):
+        fleet.second(finish=True)
+    assert {state(fleet.ledger, job_id) for job_id in ids} == {JobState.SUCCEEDED}
+    audit(redis_client, POOL)
+
+
+def test_a_job_has_company_again_once_and_after_a_second_crash_runs_alone_to_its_end(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    first = fleet.claim(name, "j")
+    assert isinstance(first, Claim)
+    fleet.ledger.progress("j", first.token, JobEvent(kind="step", step=3, steps=9))
+    fleet.ledger.hand_back("j", first.token, "it broke", "crashed")
+    fleet.clock.advance(1)
+    alone = fleet.claim(name, "j")
+    assert isinstance(alone, Claim)
+    assert (alone.alone, alone.trial) == (True, 3)
+    assert fleet.ledger.hand_back("j", alone.token, "proven", "proven").released == ("j",)
+    assert fleet.ledger.hand_back("j", alone.token, "proven", "proven").accepted  # the reply was lost
+    fleet.clock.advance(1)
+    company = fleet.claim(name, "j")
+    assert isinstance(company, Claim)
+    assert (company.alone, company.trial) == (False, None)
+    fleet.ledger.hand_back("j", company.token, "it broke", "crashed")
+    fleet.clock.advance(1)
+    last = fleet.claim(name, "j")
+    assert isinstance(last, Claim)
+    assert (last.alone, last.trial, last.attempts) == (True, None, 0)
+
+
+def test_the_next_suspects_hint_comes_at_once_and_is_for_the_worker_that_is_set_aside(
+    redis_client: redis.Redis,
+) -> None:
+    fleet = Fleet(redis_client, capacity=2)
+    aside, busy = fleet.start_worker(), fleet.start_worker()
+    submit(fleet.ledger, "a", "b", "c")
+    for job_id in ("a", "b"):
+        claim = fleet.claim(aside, job_id)
+        assert isinstance(claim, Claim)
+        fleet.ledger.hand_back(job_id, claim.token, "it broke", "crashed")
+    assert isinstance(fleet.claim(busy, "c"), Claim)
+    fleet.clock.advance(1)
+    alone = fleet.claim(aside, "a")
+    assert isinstance(alone, Claim)
+    assert fleet.claim(busy, "b") == Refused("busy")
+    assert fleet.ledger.finish("a", alone.token, RESULT).released == ("b",)
+    assert fleet.claim(busy, "b") == Refused("elsewhere")
+    assert isinstance(fleet.claim(aside, "b"), Claim)
     audit(redis_client, POOL)
 
 

@@ -141,8 +141,8 @@ def test_a_job_that_makes_way_rises_and_keeps_its_latents_and_a_retry_starts_afr
         held = claim(ledger, "low", str(turn))
         levels.append((held.level, held.asides))
         ledger.keep("low", held.token, turn + 1, DATA, TTL_S)
-        assert ledger.hand_back("low", held.token, "urgent", aside=True).accepted
-        assert ledger.hand_back("low", held.token, "urgent", aside=True).accepted  # the reply was lost
+        assert ledger.hand_back("low", held.token, "urgent", "aside").accepted
+        assert ledger.hand_back("low", held.token, "urgent", "aside").accepted  # the reply was lost
         audit(redis_client, POOL)
     assert levels == [(7, 0), (8, 1), (9, 2), (9, 3)]
     held = claim(ledger, "low", "last")
@@ -150,7 +150,7 @@ def test_a_job_that_makes_way_rises_and_keeps_its_latents_and_a_retry_starts_afr
     assert held.kept == 4
     redis_client.hset("synerdiff:job:low", "alone", "1")
     for _ in range(3):
-        ledger.hand_back("low", held.token, "it broke", crashed=True)
+        ledger.hand_back("low", held.token, "it broke", "crashed")
         view = ledger.get("low")
         assert view is not None
         if view.state is JobState.DEAD:

@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 ids = st.sampled_from([f"job{n}" for n in range(6)])
 workers = st.sampled_from(["w0", "w1", "w2"])
 repeats = st.booleans()
-endings = st.sampled_from(["succeeded", "failed", "back", "crash", "aside"])
+endings = st.sampled_from(["succeeded", "failed", "back", "crash", "aside", "proven"])
 OPERATOR = [
     "cancel",
     "cancel",
@@ -166,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert before in (None, "again", "aside"), before
             self.granted(job_id, worker, nonce, answer, place == "quarantine")
         else:
-            allowed = ("alone", "drain", "busy") if before == "aside" else (before,)
+            allowed = ("alone", "drain", "busy", "elsewhere") if before == "aside" else (before,)
             assert isinstance(answer, Refused)
             assert answer.reason in allowed, (answer, before)
 
@@ -202,7 +202,8 @@ class LedgerMachine(RuleBasedStateMachine):
             assert claim.token == job.token
         else:
             assert claim.token > self.tokens.get(job_id, 0), "a fencing token was used twice"
-            assert claim.alone == quarantined
+            assert claim.alone == quarantined == job.suspect
+            assert claim.trial == (job.trial if quarantined else None)
             job.state, job.token, job.nonce, job.worker, job.alone = "running", claim.token, nonce, worker, claim.alone
             self.tokens[job_id] = claim.token
             self.grants.append((job_id, worker, claim.token))
@@ -266,8 +267,9 @@ class LedgerMachine(RuleBasedStateMachine):
             "succeeded": lambda: self.ledger.finish(job_id, token, RESULT),
             "failed": lambda: self.ledger.fail(job_id, token, ERROR),
             "back": lambda: self.ledger.hand_back(job_id, token, "shutdown"),
-            "aside": lambda: self.ledger.hand_back(job_id, token, "a more urgent job waited", aside=True),
-            "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", crashed=True),
+            "aside": lambda: self.ledger.hand_back(job_id, token, "a more urgent job waited", "aside"),
+            "proven": lambda: self.ledger.hand_back(job_id, token, "it got past its trial", "proven"),
+            "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", "crashed"),
         }
         if how in FINAL:
             want = self.model.end(job_id, token, how, self.clock.now)
@@ -301,6 +303,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not job.open:
             job.state, job.attempts, job.lapses, job.created_at = "queued", 0, 0, self.clock.now
             job.asides, job.kept = 0, (0, 0)
+            job.suspect, job.trial, job.tried = False, None, False
 
     @rule(job_id=ids, worker=workers, action=st.sampled_from(OPERATOR), repeat=repeats)
     def operator(self, job_id: str, worker: str, action: str, repeat: bool) -> None:
@@ -347,6 +350,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for job_id, record in stored.items():
             job = self.model.jobs[job_id]
             assert record["state"] == job.state, (job_id, record, job)
+            assert job.state != "queued" or (record["place"] == "quarantine") == job.suspect, (job_id, record, job)
             assert int(record.get("attempts", 0)) == job.attempts <= self.ledger.config.max_attempts
             assert ("result" in record) == (job.state == "succeeded")
             assert bool(self.client.exists(f"synerdiff:latents:{job_id}")) == (job.open and job.kept[0] > 0)

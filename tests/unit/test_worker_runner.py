@@ -16,18 +16,20 @@ from synerdiff.ledger import Claim, Ended, Ledger, Refused, Renewal
 from synerdiff.protocol import ErrorInfo, Job, JobState, Limits, ModelEntry
 from synerdiff.protocol.errors import EngineError, LedgerUnavailable, StorageUnavailable
 from synerdiff.storage import Stored
+from synerdiff.workers import runner
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.makeway import MOST_ASIDES, least_urgent
 from synerdiff.workers.router import Router
 from synerdiff.workers.runner import Outcome, Runner, Serving
-from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Phase, Revoked, Run
+from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Moved, Phase, Revoked, Run
 from synerdiff.workers.uploads import Uploads
 
 ENTRY = ModelEntry(name="m", pool="m", default_width=64, default_height=64)
 JOB = Job(id="job", model="m", prompt="cat", width=64, height=64, steps=2, seed=1)
 CLAIM = Claim(JOB, 5, 0, False, 10.0, 10.5)
+HELD = (("works", Phase.ACTIVE), ("uploads", Phase.UPLOADING))
 
 
 class FakeLedger:
@@ -53,8 +55,8 @@ class FakeLedger:
     def fail(self, job_id: str, token: int, error: ErrorInfo) -> Ended:
         return self._end("fail", job_id, token, error.message)
 
-    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False, aside: bool = False) -> Ended:
-        return self._end("crashed" if crashed else "aside" if aside else "hand_back", job_id, token, reason)
+    def hand_back(self, job_id: str, token: int, reason: str, how: str = "") -> Ended:
+        return self._end(how or "hand_back", job_id, token, reason)
 
     def keep(self, job_id: str, token: int, steps: int, data: bytes, ttl_s: float) -> bool:
         self._reach()
@@ -204,7 +206,7 @@ def test_a_job_that_is_given_back_takes_its_latents_along() -> None:
 def test_a_job_that_uploads_does_not_make_way() -> None:
     def upload(run: Run) -> None:
         run.moved(Phase.UPLOADING)
-        run.tell(GiveBack("urgent", aside=True))
+        run.tell(GiveBack("urgent", how="aside"))
         run.tell(Imaged(image()))
 
     assert Bench(upload).follow().state == "succeeded"
@@ -251,7 +253,7 @@ def test_a_late_result_changes_nothing() -> None:
         (EngineLost("ended by SIGSEGV"), "crashed", [("crashed", "job", 5, "ended by SIGSEGV")]),
         (GiveBack("leaving"), "handed_back", [("hand_back", "job", 5, "leaving")]),
         (GiveBack("leaving", at_once=True), "handed_back", [("hand_back", "job", 5, "leaving")]),
-        (GiveBack("urgent", aside=True), "set_aside", [("aside", "job", 5, "urgent")]),
+        (GiveBack("urgent", how="aside"), "set_aside", [("aside", "job", 5, "urgent")]),
         (Revoked("cancelled"), "cancelled", []),
         (Revoked("lost"), "lost", []),
     ],
@@ -303,6 +305,53 @@ def test_a_refused_hint_is_left_at_once() -> None:
 def test_a_quarantined_job_is_claimed_again_once_the_worker_is_empty() -> None:
     bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(Refused("drain"), CLAIM))
     assert bench.follow().state == "succeeded"
+
+
+def test_jobs_make_room_with_their_latents_for_one_that_must_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "DRAIN_S", 0.0)
+    bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(Refused("drain"), Refused("drain"), CLAIM))
+    works, uploads = (Run(JOB.model_copy(update={"id": name}), 5, phase=phase) for name, phase in HELD)
+    left = ExitStack()
+    with bench.leases.holding(uploads):
+        left.enter_context(bench.leases.holding(works))
+        following = threading.Thread(target=bench.follow)
+        following.start()
+        assert works.news.get(timeout=10) == GiveBack("a job had to run alone")
+        left.close()
+        following.join(10)
+        assert not following.is_alive()
+        assert uploads.news.empty(), "what is being stored ends by itself"
+    assert bench.ledger.ends[0][0] == "finish"
+
+
+def _reports(steps: list[int]) -> Callable[[Run], None]:
+    def step(run: Run) -> None:
+        for each in steps:
+            run.tell(Moved(each, 20))
+        if steps[-1] == 20:
+            run.tell(Imaged(image()))
+
+    return step
+
+
+def test_a_suspect_that_got_past_its_crash_goes_on_in_company() -> None:
+    bench = Bench(_reports([4, 5, 6, 9]), FakeLedger(replace(CLAIM, alone=True, kept=3, trial=5)))
+    bench.ledger.latents = b"before"
+    assert bench.follow().state == "handed_back"
+    assert bench.ledger.ends == [("proven", "job", 5, "alone it got past where it was in the crash")]
+    assert bench.ledger.snapshots == [(5, 3, b"latents")]
+
+
+@pytest.mark.parametrize(("trial", "steps"), [(None, [4, 9, 15, 20]), (20, [9, 20]), (18, [19, 20])])
+def test_a_suspect_without_a_trial_or_near_its_end_stays_alone(trial: int | None, steps: list[int]) -> None:
+    bench = Bench(_reports(steps), FakeLedger(replace(CLAIM, alone=True, trial=trial)))
+    assert bench.follow().state == "succeeded"
+    assert bench.bridge.parted == []
+
+
+def test_a_suspects_hint_is_passed_on_to_the_worker_that_is_free_for_it() -> None:
+    bench = Bench(lambda run: None, FakeLedger(Refused("elsewhere")))
+    assert (bench.follow(), bench.sent) == (Outcome("refused", "elsewhere"), ["job"])
 
 
 def test_a_hint_for_a_leaving_worker_is_passed_on() -> None:

@@ -10,7 +10,16 @@ from synerdiff.ledger.base import Operations
 from synerdiff.ledger.failures import translated
 from synerdiff.ledger.record import read_job, read_traceparent
 from synerdiff.ledger.scripts import Argument
-from synerdiff.ledger.values import Claim, Ended, PlanningReport, RefusalReason, Refused, Renewal, WorkerReport
+from synerdiff.ledger.values import (
+    Claim,
+    Ended,
+    HandBack,
+    PlanningReport,
+    RefusalReason,
+    Refused,
+    Renewal,
+    WorkerReport,
+)
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult
 
 PLANNING_FIELDS = ("capacity", "profile_id", "device", "model_hash", "state", "slot")
@@ -60,7 +69,7 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("claim", job_id, worker, nonce, lease_s)
         if answer[0] == "refused":
             return Refused(cast(RefusalReason, answer[1]), tuple(answer[2]))
-        _, document, token, attempts, alone, created_at, claimed_at, level, asides, kept = answer
+        _, document, token, attempts, alone, created_at, claimed_at, level, asides, kept, trial = answer
         return Claim(
             job=read_job(document),
             token=int(token),
@@ -72,6 +81,7 @@ class WorkerOperations(Operations):
             asides=int(asides),
             kept=int(kept),
             traceparent=read_traceparent(document),
+            trial=int(trial) if alone == "1" and trial.isdigit() else None,
         )
 
     def renew(self, worker: str, leases: Mapping[str, int], lease_s: float) -> dict[str, Renewal]:
@@ -105,14 +115,13 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("end", job_id, token, "failed", "error", error.model_dump_json(), error.message)
         return self.ended(answer)
 
-    def hand_back(self, job_id: str, token: int, reason: str, *, crashed: bool = False, aside: bool = False) -> Ended:
+    def hand_back(self, job_id: str, token: int, reason: str, how: HandBack = "") -> Ended:
         """Give a job back to the queue, attempts untouched.
 
-        With ``crashed`` (the engine died or hung under it) it goes to quarantine, as after a worker's death, and
-        if it ran alone that counts as an attempt. With ``aside`` it makes way for a more urgent job, and its
-        priority rises by one.
+        ``crashed`` (the engine died or hung under it): it goes to quarantine, as after a worker's death, and if it
+        ran alone that counts as an attempt. ``aside``: it makes way for a more urgent job, and its priority rises by
+        one. ``proven``: alone it got past its claim's ``trial``, and may have company again.
         """
-        how = "crashed" if crashed else "aside" if aside else ""
         return self.ended(self.scripts.run("hand_back", job_id, token, reason, how))
 
     def due_discards(self, pool: str, limit: int) -> list[Job]:

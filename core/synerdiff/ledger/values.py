@@ -36,7 +36,10 @@ RefusalReason = Literal[
     "alone",  # the worker runs, or makes room for, a job that must run alone
     "drain",  # a quarantined job: the worker is now set aside for it, claim again when it holds nothing
     "busy",  # a quarantined job: the worker holds others, and enough workers are set aside already
+    "elsewhere",  # the same, and one of those that are set aside is free: the hint is for it
 ]
+
+HandBack = Literal["", "crashed", "aside", "proven"]  # how a job is handed back
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Claim:
 
     ``level`` is its priority by now, raised by one for each of the ``asides`` it was handed back for a more urgent
     job; ``kept`` counts the denoising steps in its latent checkpoint, 0 where it has none. ``traceparent`` is the
-    submission's trace, empty where it was not traced.
+    submission's trace, empty where it was not traced. ``trial`` is the step where it was in a crash in company: once
+    past it, it may have company again; None: it runs alone to its end.
     """
 
     job: Job
@@ -58,6 +62,7 @@ class Claim:
     asides: int = 0
     kept: int = 0
     traceparent: str = ""
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

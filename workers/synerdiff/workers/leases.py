@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from synerdiff.ledger import Ledger, Renewal
 from synerdiff.workers.bridge import Bridge
-from synerdiff.workers.runs import Phase, Revoked, Run
+from synerdiff.workers.runs import GiveBack, Phase, Revoked, Run
 
 STALL_S = 120.0  # a job in the batch that has not moved for so long, while slots go on, is stuck
 
@@ -55,6 +55,13 @@ class Leases:
                 if self._held.get(run.id) is run:
                     del self._held[run.id]
                 self._changed.notify_all()
+
+    def make_room(self, reason: str) -> None:
+        """Have what the engine still works on handed back, with its latents; what is being stored ends by itself."""
+        for run in self.held:
+            if run.phase is not Phase.UPLOADING and not run.told_to_leave:
+                run.told_to_leave = True
+                run.tell(GiveBack(reason))
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Wait until no job is held; whether that came true in time."""

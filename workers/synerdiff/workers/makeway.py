@@ -35,7 +35,7 @@ class MakeWay:
         if run is not None and self._ledger.make_way(self._pool, run.level, PATIENCE_S):
             log.info("job makes way for a more urgent one", job_id=run.id, level=run.level, step=run.step)
             run.told_to_leave = True
-            run.tell(GiveBack("a more urgent job waited", aside=True))
+            run.tell(GiveBack("a more urgent job waited", how="aside"))
 
 
 def least_urgent(held: list[Run]) -> Run | None:

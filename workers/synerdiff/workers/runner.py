@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,6 +45,9 @@ log = get_logger(__name__)
 
 CLAIM_PATIENCE_S = 10.0
 PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
+DRAIN_S = 1.0  # a job that must run alone waits so long for others to end; then they go on later, with their latents
+PASS_ON_S = 0.2
+PROVEN = 2  # reports of progress past its trial: the last one before the crash may be one behind
 _CLAIM_AGAIN = ("drain", "unregistered")
 
 
@@ -135,15 +140,20 @@ class Runner:
     def _claim(self, job_id: str) -> Claim | str:
         """The claim, or why there is none. A quarantined job waits here until this worker holds nothing else."""
         nonce = uuid.uuid4().hex
-        patience_s = CLAIM_PATIENCE_S
+        patience_s, drained_at = CLAIM_PATIENCE_S, time.monotonic() + DRAIN_S
         while True:
             answer = persist(lambda: self._ask(job_id, nonce), stop=self.abandoned, what="claim")
             if not isinstance(answer, Refused):
                 return answer if answer is not None else "the ledger cannot be reached"
             self._send_hints(answer.released)
+            if answer.reason == "elsewhere" and not self.abandoned.wait(PASS_ON_S):
+                self._send_hints((job_id,))
             if answer.reason not in _CLAIM_AGAIN or self._gate.closed or patience_s <= 0:
                 return answer.reason
             if answer.reason == "drain" and len(self._leases):
+                if time.monotonic() >= drained_at:
+                    self._leases.make_room("a job had to run alone")
+                    drained_at = math.inf
                 self._leases.wait_empty(timeout_s=0.5)
             else:
                 patience_s -= 0.2
@@ -202,6 +212,8 @@ class Runner:
                 case Moved(step, steps):
                     self._tell(run, JobEvent(kind="step", step=step, steps=steps))
                     notify(step, steps)
+                    if _proven(run, step) and step < steps:
+                        run.tell(GiveBack("alone it got past where it was in the crash", how="proven"))
                 case Previewing(preview):
                     self._tell(run, preview_event(preview))
                 case Imaged(image):
@@ -249,7 +261,7 @@ class Runner:
     def _part(self, run: Run, order: GiveBack) -> Outcome | None:
         """Have the engine give the job up first, so that its latents go along; an outcome if that is of no use."""
         uploading = run.phase is Phase.UPLOADING
-        if order.aside and (uploading or run.parting):
+        if order.how and (uploading or run.parting):
             return None  # it leaves its place by itself
         if order.at_once or uploading or run.parting:
             return self._hand_back(run, order)
@@ -281,11 +293,11 @@ class Runner:
         return Outcome("failed", error.message, error=error)
 
     def _hand_back(self, run: Run, order: GiveBack) -> Outcome:
-        self._end(lambda: self._ledger.hand_back(run.id, run.token, order.reason, aside=order.aside), "hand back")
-        return Outcome("set_aside" if order.aside else "handed_back", order.reason)
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, order.reason, order.how), "hand back")
+        return Outcome("set_aside" if order.how == "aside" else "handed_back", order.reason)
 
     def _crashed(self, run: Run, reason: str) -> Outcome:
-        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, crashed=True), "report a crash")
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, "crashed"), "report a crash")
         return Outcome("crashed", reason)
 
     def _end(self, call: Callable[[], Ended], what: str) -> Ended | None:
@@ -293,6 +305,14 @@ class Runner:
         if ended is not None:
             self._send_hints(ended.released)
         return ended
+
+
+def _proven(run: Run, step: int) -> bool:
+    """Whether a job that runs alone has, with this report, got past where it was when it crashed in company."""
+    if run.trial is None or step <= run.trial:
+        return False
+    run.past += 1
+    return run.past == PROVEN
 
 
 def _run(claim: Claim) -> Run:
@@ -305,6 +325,7 @@ def _run(claim: Claim) -> Run:
         level=claim.level,
         asides=claim.asides,
         kept=kept,
+        trial=claim.trial,
         queued_s=max(0.0, claim.claimed_at - claim.enqueued_at),
     )
 

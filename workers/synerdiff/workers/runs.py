@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from threading import Event
 
 from synerdiff.engine.types import ImageReady, Previewed, Snapshot
+from synerdiff.ledger import HandBack
 from synerdiff.protocol import ErrorInfo, ImageRef, Job, Receipt
 
 
@@ -87,11 +88,11 @@ class EngineLost:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Hand the job back to the queue, unharmed: with its latents, or ``at_once``. ``aside``: it makes way for a more
-    urgent job."""
+    """Hand the job back to the queue, unharmed: with its latents, or ``at_once``. ``how`` is what the ledger is told:
+    whether it makes way for a more urgent job, or alone got past its trial."""
 
     reason: str
-    aside: bool = False
+    how: HandBack = ""
     at_once: bool = False
 
 
@@ -104,9 +105,10 @@ class Run:
 
     ``token`` is the claim's fencing token, ``level`` the job's priority by now, ``asides`` how often it made way,
     ``queued_s`` the time from submission to the claim, ``moved_at`` (monotonic seconds) the last sign of progress.
-    ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` holds the indices of its images that
-    the engine has made. ``parting`` is set once the engine was told to
-    give the job up. ``over`` is set once nobody needs its images any more.
+    ``trial`` is the step that it must get past alone before it may have company again, ``past`` how often it was seen
+    past it. ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` holds the indices of its images
+    that the engine has made. ``parting`` is set once the engine was told to give the job up, ``over`` once nobody needs
+    its images any more.
     """
 
     job: Job
@@ -115,6 +117,8 @@ class Run:
     level: int = 5
     asides: int = 0
     kept: int = 0
+    trial: int | None = None
+    past: int = 0
     queued_s: float = 0.0
     traceparent: str = ""
     claimed_at: float = field(default_factory=time.monotonic)

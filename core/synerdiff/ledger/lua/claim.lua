@@ -2,7 +2,8 @@
 -- Give a released job to a worker, with a fencing token and a lease. The same nonce gets the same answer.
 --
 -- 1 id, 2 worker, 3 nonce, 4 lease_s
--- -> {'granted', job, token, attempts, alone, created_at, claimed_at, priority, asides, kept} | {'refused', reason, {released...}}
+-- -> {'granted', job, token, attempts, alone, created_at, claimed_at, priority, asides, kept, trial}
+--  | {'refused', reason, {released...}}
 local id, worker, nonce, lease_s = arg(1), arg(2), arg(3), tonumber(arg(4))
 local record = read(id)
 local function refused(reason, released) return { 'refused', reason, released or {} } end
@@ -12,10 +13,10 @@ local lease, inflight, alone = P .. 'leases:' .. pool, P .. 'inflight:' .. worke
 
 local function granted()
   local values = call('HMGET', job_key(id), 'job', 'token', 'attempts', 'alone', 'created_at', 'claimed_at',
-    'priority', 'asides', 'kept')
+    'priority', 'asides', 'kept', 'trial')
   return {
     'granted', values[1], values[2], values[3] or '0', values[4] or '', values[5], values[6],
-    values[7], values[8] or '0', values[9] or '0',
+    values[7], values[8] or '0', values[9] or '0', values[10] or '',
   }
 end
 
@@ -52,10 +53,21 @@ local function take_over()
   return false
 end
 
+-- Whether a worker that was set aside holds nothing any more.
+local function somebody_is_free()
+  local entries = call('HGETALL', alone)
+  for i = 1, #entries, 2 do
+    if entries[i + 1] == '' and call('EXISTS', P .. 'inflight:' .. entries[i]) == 0 then return true end
+  end
+  return false
+end
+
 local quarantined = record.place == 'quarantine'
 if quarantined then
   if call('EXISTS', inflight) == 1 then
-    if num(call('HGET', P .. 'capacities:' .. pool, worker)) == 0 or not may_set_aside() then return refused('busy') end
+    if num(call('HGET', P .. 'capacities:' .. pool, worker)) == 0 or not may_set_aside() then
+      return refused(somebody_is_free() and 'elsewhere' or 'busy')
+    end
     call('HSETNX', alone, worker, '')
     return refused(call('HGET', alone, worker) == '' and 'drain' or 'busy')
   end

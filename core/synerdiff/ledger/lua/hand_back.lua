@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- The holder gives a job back. If its engine crashed under it, the job goes on in quarantine. If it makes way for a more
--- urgent one, it rises by one priority, so that this comes to an end.
+-- urgent one, it rises by one priority, so that this comes to an end. If it ran alone and got past its trial, it goes
+-- on in company; else one that ran alone stays in quarantine.
 --
--- 1 id, 2 token, 3 reason, 4 how ('', 'crashed' or 'aside') -> {accepted, state or '', {released...}}
+-- 1 id, 2 token, 3 reason, 4 how ('', 'crashed', 'aside' or 'proven') -> {accepted, state or '', {released...}}
 local id, token = arg(1), arg(2)
 local record = read(id)
 if not record then return { 0, '', {} } end
@@ -22,6 +23,6 @@ else
     record.priority = tostring(math.min(9, tonumber(record.priority) + 1))
     call('HSET', job_key(id), 'priority', record.priority)
   end
-  requeue(id, record, record.alone == '1', arg(3))
+  requeue(id, record, record.alone == '1' and arg(4) ~= 'proven', arg(3))
 end
 return { 1, state, release(record.pool) }

@@ -27,11 +27,17 @@ local function free_reserved(pool)
   if freed then hint_again(pool) end
 end
 
+-- Jobs whose turn to run alone has come: release() names them, so that they need not wait for the reconciler.
+local turn_of = {}
+
 -- A job that ran alone leaves its worker, which stays set aside while it lives and more of them wait.
 local function end_alone(record)
   local pool, worker, alone = record.pool, record.worker, P .. 'alone:' .. record.pool
-  if call('ZSCORE', P .. 'workers:' .. pool, worker) and call('EXISTS', P .. 'quarantine:' .. pool) == 1 then
+  local next = call('ZRANGE', P .. 'quarantine:' .. pool, 0, 0)[1]
+  if next and call('ZSCORE', P .. 'workers:' .. pool, worker) then
     call('HSET', alone, worker, '')
+    call('ZADD', P .. 'quarantine:' .. pool, now + HINT_BACKOFF_S, next)
+    turn_of[#turn_of + 1] = next
   else
     call('HDEL', alone, worker)
     hint_again(pool)
@@ -73,9 +79,10 @@ end
 -- Release in fair order while the pool has room; returns the ids, whose hints the caller sends now (and again
 -- after the backoff, unless somebody claims them).
 local function release(pool)
-  local ids = {}
   local have = call('HMGET', P .. 'counters:' .. pool, 'paused', 'capacity', 'released', 'leased')
-  if have[1] == '1' then return ids end
+  if have[1] == '1' then return {} end
+  local ids, alone = {}, turn_of
+  turn_of = {}
   local room = RELEASE_FACTOR * num(have[2]) - num(have[3]) - num(have[4])
   while #ids < room do
     local id, priority = pop(pool)
@@ -88,6 +95,7 @@ local function release(pool)
     count(pool, 'waiting', -#ids)
     count(pool, 'released', #ids)
   end
+  for _, id in ipairs(alone) do ids[#ids + 1] = id end
   return ids
 end
 
@@ -130,8 +138,11 @@ local function expire(id, record)
 end
 
 -- A job's worker, or the worker's engine, died under it. Only a crash while it ran alone counts as an attempt: in
--- company it may have been a neighbour's fault. Returns 'dead' or 'quarantine'.
+-- company it may have been a neighbour's fault, and once alone past where it was it may have company again, a single
+-- time. Returns 'dead' or 'quarantine'.
 local function crashed(id, record, why)
+  local chance = record.alone ~= '1' and record.trial == ''
+  call('HSET', job_key(id), 'trial', chance and math.max(num(record.step), num(record.kept)) or 'over')
   if record.alone == '1' then
     local attempts = call('HINCRBY', job_key(id), 'attempts', 1)
     if attempts >= MAX_ATTEMPTS then

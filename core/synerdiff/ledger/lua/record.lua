@@ -9,6 +9,8 @@
 -- place        waiting, released, quarantine (all queued), leased (running), '' (final)
 -- token, nonce, worker, alone ('1')    of the last claim; handed: token of the last hand-back
 -- attempts     crashes while it ran alone; lapses: leases that lapsed under a live worker
+-- trial        after a crash in company: the step that it must get past alone before it may have company again; 'over'
+--              when it had that chance, or crashed alone: it runs alone to its end
 -- hints        hints sent again since the release; asked_at: when a worker was last asked to make way for it
 -- kept, kept_by  denoising steps in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
@@ -17,7 +19,7 @@
 
 local FIELDS = {
   'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
-  'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses', 'asides',
+  'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses', 'asides', 'step', 'kept', 'trial',
 }
 
 local function job_key(id) return P .. 'job:' .. id end

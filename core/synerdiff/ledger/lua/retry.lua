@@ -20,7 +20,7 @@ if base then
 end
 call('PERSIST', job_key(id))
 call('HDEL', job_key(id), 'error', 'finished_at', 'started_at', 'alone', 'worker', 'step', 'kept', 'asides', 'base',
-  'deliveries')
+  'deliveries', 'trial')
 call('ZREM', P .. 'webhooks', id)
 call('HSET', job_key(id), 'state', 'queued', 'place', 'waiting', 'attempts', 0, 'lapses', 0, 'created_at', stamp(now))
 call('DEL', P .. 'events:' .. id)
