@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +47,9 @@ def _next_at(events: Sequence[JobEvent], after: float, *kinds: str) -> float | N
     return next((event.at for event in events if event.at > after and (event.kind in kinds or event.final)), None)
 
 
-def _latest_s(times: Iterable[float | None], since: float) -> float | None:
+def _after_s(which: Callable[[list[float]], float], times: Iterable[float | None], since: float) -> float | None:
     found = [at for at in times if at is not None]
-    return round(max(found) - since, 1) if found else None
+    return round(which(found) - since, 1) if found else None
 
 
 def _lost(view: JobView | None) -> bool:
@@ -69,8 +69,9 @@ def row(injected: Injected, end: End) -> dict[str, Any]:
         "row": injected.row,
         "lasted_s": round(injected.lasted_s, 1),
         "hit": len(hit),
-        "taken_back_s": None if clock else _latest_s(back, injected.at),
-        "in_work_again_s": None if clock else _latest_s(again, injected.at),
+        "taken_back_s": None if clock else _after_s(max, back, injected.at),
+        "first_again_s": None if clock else _after_s(min, again, injected.at),
+        "in_work_again_s": None if clock else _after_s(max, again, injected.at),
         "settled_s": None if (settled := injected.settled_s(end.history)) is None else round(settled, 1),
         "open": len(touched),
         "lost": sum(_lost(end.views[job_id]) for job_id in touched),

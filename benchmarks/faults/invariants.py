@@ -154,13 +154,21 @@ def logs_keep_secrets(end: End) -> Breaches:
             yield f"the record of {job.id} holds the secret key"
 
 
+LOST = "every accepted job ended, in a right way"
+DOUBLED = "each ended once, and stayed so"
+LEFT_OVER = (
+    "submits without an answer left nothing open",
+    "no orphan objects",
+    "indexes and counters true, nothing held by the dead",
+)
+
 INVARIANTS: Mapping[str, Callable[[End], Breaches]] = {
-    "every accepted job ended, in a right way": every_job_ended,
-    "each ended once, and stayed so": ended_once,
-    "submits without an answer left nothing open": unsure_submits,
+    LOST: every_job_ended,
+    DOUBLED: ended_once,
+    LEFT_OVER[0]: unsure_submits,
     "images match records, sha256 and receipts": images_match,
-    "no orphan objects": no_orphans,
-    "indexes and counters true, nothing held by the dead": indexes_true,
+    LEFT_OVER[1]: no_orphans,
+    LEFT_OVER[2]: indexes_true,
     "totals add up": totals_add_up,
     "malformed messages kept": dead_letters_kept,
     "no secret and no prompt in logs and records": logs_keep_secrets,

@@ -9,12 +9,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("row", "lasted_s", "hit", "taken_back_s", "in_work_again_s", "settled_s", "open", "lost", "doubled")
+COLUMNS = (
+    "row",
+    "lasted_s",
+    "hit",
+    "taken_back_s",
+    "first_again_s",
+    "in_work_again_s",
+    "settled_s",
+    "open",
+    "lost",
+    "doubled",
+)
 HEADS = (
     "fault",
     "lasted s",
     "jobs hit",
     "taken back s",
+    "first again s",
     "in work again s",
     "settled s",
     "jobs open",
@@ -33,7 +45,9 @@ def markdown(document: dict[str, Any]) -> str:
         f"# Fault bench, seed {document['seed']}: {'passed' if document['passed'] else 'FAILED'}",
         "",
         f"{len(document['faults'])} faults in {document['minutes']:.1f} minutes; {document['accepted']} jobs accepted, "
-        f"{document['refused']} refused; ends: {document['ends']}; {document['restarts']} processes restarted.",
+        f"{document['refused']} refused; ends: {document['ends']}; {document['restarts']} processes restarted; "
+        f"load average {document['load_average']:.0f}.",
+        f"Lost {document['lost']}, doubled {document['doubled']}, left over {document['left_over']}.",
         "",
         "| " + " | ".join(HEADS) + " |",
         "|" + "---|" * len(HEADS),

@@ -21,13 +21,13 @@ from benchmarks.faults.bench import FAULTS, Bench, Fault
 from benchmarks.faults.figures import Injected, row
 from benchmarks.faults.fleet import Fleet
 from benchmarks.faults.history import History, Watcher
-from benchmarks.faults.invariants import End, judge
+from benchmarks.faults.invariants import DOUBLED, LEFT_OVER, LOST, End, judge
 from benchmarks.faults.load import Load
 from synerdiff.dispatch import Hints, celery_app
 from synerdiff.ledger import Ledger
 from synerdiff.protocol.errors import SynerDiffError
 
-END_S = 300.0
+END_S = 900.0  # a job that is stuck is found all the same, only later
 CALM_S = 60.0
 PAUSE_S = (1.0, 5.0)
 
@@ -141,6 +141,9 @@ def _document(
         "passed": not any(breaches.values()),
         "accepted": len(bench.history.jobs),
         "refused": bench.history.refused,
+        "lost": len(breaches[LOST]),
+        "doubled": len(breaches[DOUBLED]),
+        "left_over": sum(len(breaches[name]) for name in LEFT_OVER),
         "ends": dict(Counter(view.state.value for _, view in end.jobs())),
         "restarts": bench.fleet.restarts,
         "skipped": skipped,

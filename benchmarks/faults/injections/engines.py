@@ -8,6 +8,7 @@ from benchmarks.faults.bench import Bench, fault
 from synerdiff.protocol import JobState
 
 INNOCENT = 9
+ORDER_S = 240.0  # a new engine on a busy machine takes a minute or more
 POISON = frozenset({JobState.DEAD})
 
 
@@ -15,7 +16,7 @@ def _order(bench: Bench, name: str) -> None:
     """Have the next engine that steps bring a fault about, and wait until it did."""
     path = bench.fleet.faults_directory / name
     path.touch()
-    if not bench.wait(lambda: not path.exists(), 60):
+    if not bench.wait(lambda: not path.exists(), ORDER_S):
         raise AssertionError(f"no engine took the order {name}")
     bench.strike()
 
