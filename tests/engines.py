@@ -9,13 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.checkpoints import make_checkpoint
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel, load_model
+from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Event, ImageReady, JobFailed, Request
+from synerdiff.policy import Plan, PlanTable, PlanView
 
 
 @cache
@@ -93,3 +97,34 @@ class FakeUNet(nn.Module):
 def fake_model(unet: FakeUNet, **changes: Any) -> LoadedModel:
     """The random SD 1 checkpoint with another UNet."""
     return replace(random_model(), unet=unet, **changes)
+
+
+def engine_with(unet: FakeUNet | None = None, plan: PlanView | None = None, **config: Any) -> Engine:
+    """An engine with a fake UNet; ``config`` are fields of its configuration."""
+    return Engine(fake_model(unet or FakeUNet()), EngineConfig(**config), plan)
+
+
+def decode_beside(granularity: str) -> PlanView:
+    """A plan that runs a quarter of a decode beside every UNet call."""
+    states = np.arange(33)
+    table = PlanTable(
+        profile_id="",
+        rows_per_sample=2,
+        chunks_per_decode=4,
+        granularities=(granularity,),
+        unet=np.stack([np.zeros(33), np.ones(33)]).astype(np.uint8),
+        chunks=np.stack([np.minimum(states, 1)] * 2).astype(np.uint16),
+        granularity=np.zeros((2, 33), dtype=np.uint8),
+        bound_slots=0,
+    )
+    return PlanView(Plan(3, "", batch_cap=8, skip_above=8, table_hash=""), table)
+
+
+@cache
+def _poison() -> Tensor:
+    return TextEncoder(random_model()).encode("poison", "", guided=False).positive.context
+
+
+def is_poison(latents: Tensor, context: Tensor) -> Tensor:
+    """Rows whose text has the embedding of ``poison``, which the engine under test encoded itself."""
+    return (context - _poison().to(context.dtype)).abs().amax(dim=(1, 2)) < 1e-3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,8 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine import decoding
-from synerdiff.engine.batch import Batch
-from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.engine import Engine
-from synerdiff.engine.executors import HostCopy, buckets
-from synerdiff.engine.text import TextEncoder
+from synerdiff.engine.executors import HostCopy
 from synerdiff.engine.types import (
     Admitted,
     ImageReady,
@@ -27,21 +23,16 @@ from synerdiff.engine.types import (
 )
 from synerdiff.policy import Granularity, Plan, PlanTable, PlanView, Profile, default_plan
 from synerdiff.policy.planner import Planner
-from synerdiff.protocol.errors import PlanError
-from synerdiff.workers.engines import compile_rows
-from tests.engines import FakeUNet, drain, failures, fake_model, images, random_model, request
-
-
-def engine_with(unet: FakeUNet | None = None, plan: PlanView | None = None, **config: Any) -> Engine:
-    return Engine(fake_model(unet or FakeUNet()), EngineConfig(**config), plan)
-
-
-def is_poison(latents: Tensor, context: Tensor) -> Tensor:
-    """Rows whose text has the embedding of ``poison``, which the engine under test encoded itself."""
-    return (context - POISON.context.to(context.dtype)).abs().amax(dim=(1, 2)) < 1e-3
-
-
-POISON = TextEncoder(random_model()).encode("poison", "", guided=False).positive
+from tests.engines import (
+    FakeUNet,
+    drain,
+    engine_with,
+    failures,
+    fake_model,
+    images,
+    is_poison,
+    request,
+)
 
 
 def test_jobs_join_and_leave_between_any_two_steps() -> None:
@@ -144,154 +135,6 @@ def test_the_same_job_is_admitted_once() -> None:
     engine.admit(request("job"))
     engine.admit(request("job"))
     assert len(images(drain(engine))) == 1
-
-
-@pytest.mark.parametrize("most_rows", [1, 2, 3, 5])
-def test_out_of_memory_splits_the_call_and_changes_no_image(most_rows: int) -> None:
-    requests = [request(str(n), seed=n, prompt=f"star {n}", guidance_scale=1.0 + n) for n in range(4)]
-    whole, cut = engine_with(FakeUNet()), engine_with(unet := FakeUNet(most_rows))
-    for item in requests:
-        whole.admit(item)
-        cut.admit(item)
-    expected, found = images(drain(whole)), images(drain(cut))
-
-    assert max(unet.calls) <= most_rows
-    assert found.keys() == expected.keys()
-    for key, image in found.items():
-        assert np.array_equal(image.pixels, expected[key].pixels)
-
-
-def test_cut_calls_are_reported() -> None:
-    engine = engine_with(FakeUNet(most_rows=2))
-    engine.admit(request(n=2, steps=2))
-    reports = [event for event in drain(engine) if isinstance(event, SlotReport) and event.rows]
-    assert [report.splits for report in reports] == [1, 0]
-
-
-def test_the_engine_remembers_how_many_rows_fit() -> None:
-    unet = FakeUNet(most_rows=4)
-    engine = engine_with(unet)
-    engine.admit(request("many", n=4, steps=2))
-    drain(engine)
-    engine.admit(request("more", n=4, steps=1))
-    engine.step()
-    assert engine.active == 0
-    assert engine.waiting == 2
-    drain(engine)
-    assert max(unet.calls) == 4
-
-
-def test_an_image_that_fits_nowhere_fails_alone() -> None:
-    class Picky(FakeUNet):
-        def forward(self, latents: Tensor, timesteps: Tensor, **options: Any) -> tuple[Tensor]:
-            if bool(is_poison(latents, options["encoder_hidden_states"]).any()):
-                raise torch.OutOfMemoryError("no room for poison")
-            return super().forward(latents, timesteps, **options)
-
-    engine = engine_with(Picky())
-    for name, prompt in (("good", "a star"), ("bad", "poison"), ("fine", "a tree")):
-        engine.admit(request(name, prompt=prompt))
-    events = drain(engine)
-
-    assert failures(events) == {"bad": "out_of_memory"}
-    assert set(images(events)) == {("good", 0), ("fine", 0)}
-
-
-def test_no_room_for_any_row_fails_the_jobs_and_not_the_engine() -> None:
-    engine = engine_with(FakeUNet(most_rows=0))
-    engine.admit(request("one"))
-    engine.admit(request("two"))
-    assert failures(drain(engine)) == {"one": "out_of_memory", "two": "out_of_memory"}
-
-
-TWO = (request("one", seed=1, steps=4, sampler="dpmpp_2m"), request("two", seed=2, steps=4, sampler="euler_a"))
-
-
-def undisturbed() -> dict[tuple[str, int], ImageReady]:
-    engine = engine_with()
-    for item in TWO:
-        engine.admit(item)
-    return images(drain(engine))
-
-
-def assert_same(found: dict[tuple[str, int], ImageReady]) -> None:
-    expected = undisturbed()
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[key].pixels, image.pixels) for key, image in expected.items())
-
-
-def test_a_step_that_finds_no_memory_once_fails_nobody() -> None:
-    engine = engine_with(unet := FakeUNet())
-    for item in TWO:
-        engine.admit(item)
-    engine.step()
-    unet.most_rows = 0
-    events = engine.step()
-    unet.most_rows = 10_000
-    assert [event.job_id for event in events if isinstance(event, SetAside)] == ["one"]
-    assert engine.active == 1
-    events += drain(engine)
-    assert failures(events) == {}
-    assert_same(images(events))
-
-
-def test_a_step_is_first_tried_with_no_decode_beside_it() -> None:
-    engine = engine_with(unet := FakeUNet(), plan=beside("strips"))
-    engine.admit(request("short", steps=1))
-    for item in TWO:
-        engine.admit(item)
-    engine.step()
-    assert engine.decoding == 1
-    unet.most_rows = 0
-    [report] = [event for event in engine.step() if isinstance(event, SlotReport)]
-    unet.most_rows = 10_000
-    assert (report.rows, report.active) == (0, 2)
-    reports = [event for _ in range(2) for event in engine.step() if isinstance(event, SlotReport)]
-    assert [report.chunks > 0 for report in reports] == [False, True]
-    assert {key[0] for key in images(drain(engine))} == {"short", "one", "two"}
-
-
-def test_an_image_that_fits_only_with_no_decode_beside_it_starts_over() -> None:
-    class Picky(FakeUNet):
-        tight = False
-
-        def forward(self, latents: Tensor, timesteps: Tensor, **options: Any) -> tuple[Tensor]:
-            if self.tight and bool(is_poison(latents, options["encoder_hidden_states"]).any()):
-                raise torch.OutOfMemoryError("no room for poison")
-            return super().forward(latents, timesteps, **options)
-
-    engine, alone = engine_with(unet := Picky(), plan=beside("strips")), engine_with()
-    alone.admit(request("tight", prompt="poison", steps=4))
-    engine.admit(request("short", steps=1))
-    engine.admit(request("other", steps=6))
-    engine.admit(request("tight", prompt="poison", steps=4))
-    engine.step()
-    unet.tight = True
-    events = engine.step()
-    unet.tight = False
-    events += drain(engine)
-    assert failures(events) == {}
-    assert np.array_equal(images(events)["tight", 0].pixels, images(drain(alone))["tight", 0].pixels)
-
-
-def test_a_step_that_is_cut_off_half_done_is_made_again_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_room(self: Batch, model_output: Tensor) -> None:
-        for part in self._parts:
-            part.history = None if part.history is None else part.history + 1
-        raise torch.OutOfMemoryError("no room for the latents")
-
-    engine = engine_with()
-    for item in TWO:
-        engine.admit(item)
-    engine.step()
-    with monkeypatch.context() as patched:
-        patched.setattr(Batch, "advance", no_room)
-        assert failures(engine.step()) == {}
-    assert_same(images(drain(engine)))
-
-    monkeypatch.setattr(Batch, "advance", no_room)
-    engine.admit(request("alone"))
-    assert failures(drain(engine)) == {"alone": "out_of_memory"}
 
 
 def test_a_job_of_which_every_image_waits_says_so() -> None:
@@ -495,133 +338,6 @@ def no_decode_beside() -> PlanView:
         bound_slots=0,
     )
     return PlanView(Plan(1, "", batch_cap=8, skip_above=4, table_hash=""), table)
-
-
-def test_skipped_rows_are_counted_and_listed_and_exact_never_skips() -> None:
-    engine = engine_with(FakeUNet())
-    engine.set_plan(default_plan(8, skip_above=4))
-    for quality in ("fast", "exact", "balanced"):
-        engine.admit(request(quality, quality=quality, steps=16, seed=3))
-    events = drain(engine)
-    receipts = {key[0]: image.receipt for key, image in images(events).items()}
-
-    assert sum(event.skipped for event in events if isinstance(event, SlotReport)) == receipts["fast"].rows_skipped
-    assert receipts["exact"].rows_skipped == receipts["balanced"].rows_skipped == 0
-    assert receipts["fast"].rows_skipped == len(receipts["fast"].skipped_steps) > 0
-    assert receipts["fast"].rows_run == 32 - receipts["fast"].rows_skipped
-
-
-@pytest.mark.parametrize(("jobs", "skip_above", "skips"), [(1, 0, True), (4, 4, False), (6, 4, True)])
-def test_balanced_skips_while_more_jobs_are_there_than_the_plan_says(jobs: int, skip_above: int, skips: bool) -> None:
-    engine = engine_with(FakeUNet(), default_plan(8, skip_above=skip_above), capacity=8)
-    for number in range(jobs):
-        engine.admit(request(str(number), quality="balanced", steps=16))
-    found = images(drain(engine))
-    assert len(found) == jobs
-    assert all((image.receipt.rows_skipped > 0) == skips for image in found.values())
-
-
-def test_a_receipts_skipped_steps_can_be_replayed_at_any_load() -> None:
-    busy, quiet = engine_with(FakeUNet()), engine_with(FakeUNet(), default_plan(8, skip_above=4))
-    wanted = request("wanted", quality="fast", steps=16, n=2)
-    for number in range(4):
-        busy.admit(request(str(number), quality="balanced", steps=12))
-    busy.admit(wanted)
-    made = images(drain(busy))
-    skipped = tuple(made["wanted", index].receipt.skipped_steps for index in range(2))
-
-    quiet.admit(replace(wanted, quality="balanced", replay=skipped))
-    again = images(drain(quiet))
-
-    for index in range(2):
-        assert again["wanted", index].receipt.skipped_steps == skipped[index]
-        assert np.array_equal(again["wanted", index].pixels, made["wanted", index].pixels)
-
-
-@pytest.mark.parametrize("granularity", ["whole", "coarse", "stages", "strips"])
-@pytest.mark.parametrize("executor", ["serial", "threads"])
-def test_decoding_in_pieces_beside_steps_makes_the_same_images(executor: Any, granularity: str) -> None:
-    requests = [request(str(number), steps=2 + number, seed=number) for number in range(3)]
-    plain, pieces = engine_with(), engine_with(plan=beside(granularity), executor=executor)
-    for item in requests:
-        plain.admit(item)
-        pieces.admit(item)
-    expected, found = images(drain(plain)), images(drain(pieces))
-    pieces.close()
-
-    assert found.keys() == expected.keys()
-    for key, image in found.items():
-        assert np.abs(image.pixels.astype(int) - expected[key].pixels.astype(int)).max() <= 1
-        assert image.receipt.chunks >= 1
-
-
-def beside(granularity: str) -> PlanView:
-    """A plan that runs a quarter of a decode beside every UNet call."""
-    states = np.arange(33)
-    table = PlanTable(
-        profile_id="",
-        rows_per_sample=2,
-        chunks_per_decode=4,
-        granularities=(granularity,),
-        unet=np.stack([np.zeros(33), np.ones(33)]).astype(np.uint8),
-        chunks=np.stack([np.minimum(states, 1)] * 2).astype(np.uint16),
-        granularity=np.zeros((2, 33), dtype=np.uint8),
-        bound_slots=0,
-    )
-    return PlanView(Plan(3, "", batch_cap=8, skip_above=8, table_hash=""), table)
-
-
-def test_padded_unet_calls_change_images_by_rounding_and_exact_ones_not_at_all() -> None:
-    found: dict[str, dict[tuple[str, int], ImageReady]] = {}
-    calls: dict[str, list[int]] = {}
-    for rows in ("any", "padded"):
-        engine = Engine(random_model(), EngineConfig(capacity=8, float_images=True, unet_rows=rows))
-        sizes = calls.setdefault(rows, [])
-        hook = engine.model.unet.register_forward_pre_hook(lambda _, given, sizes=sizes: sizes.append(len(given[0])))
-        for name, quality, guidance in (("a", "balanced", 5.0), ("b", "balanced", 1.0), ("c", "fast", 3.0)):
-            engine.admit(request(name, quality=quality, guidance_scale=guidance))
-        found[rows] = images(drain(engine))
-        engine.admit(request("exact", guidance_scale=5.0, n=2))
-        engine.admit(request("beside", quality="balanced", guidance_scale=1.0))
-        found[rows] |= images(drain(engine))
-        hook.remove()
-    assert calls["any"][:3] == [5, 5, 5]
-    assert calls["padded"][:3] == [6, 6, 6]
-    assert calls["padded"][3:] == calls["any"][3:], "a call with an exact image is not padded"
-    for key, image in found["any"].items():
-        other = found["padded"][key].pixels
-        assert np.abs(image.pixels - other).max() <= 1e-4
-        assert key[0] not in ("exact", "beside") or np.array_equal(image.pixels, other)
-
-
-def test_compiled_rows_are_compiled_before_a_job_comes_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    def compiled(unet: Any, count: int) -> Any:
-        def call(sample: Tensor, *arguments: Any, **options: Any) -> Any:
-            sizes.append(len(sample))
-            return unet(sample, *arguments, **options)
-
-        return call
-
-    monkeypatch.setattr(buckets, "_compile", compiled)
-    engine = Engine(random_model(), EngineConfig(capacity=3, unet_rows="compiled"))
-    compile_rows(engine, engine.model)
-    assert engine.idle
-    assert sizes == [size for size in (1, 2, 4, 6) for _ in range(2)]
-    sizes.clear()
-    with pytest.raises(PlanError, match=r"granularities must be among whole, .*; got 'dust'"):
-        engine.set_plan(default_plan(4, granularity="dust"))
-    engine.set_plan(default_plan(4))
-    own = engine.model.entry.default_width
-    engine.admit(request("own", width=own, height=own, n=4, quality="fast", steps=1))  # 8 rows are more than any size
-    engine.admit(request("other", width=own + 64, height=own, quality="fast"))
-    engine.admit(request("exact", width=own, height=own))
-    drain(engine)
-    assert sizes == []
-    engine.admit(request("own", width=own, height=own, quality="fast", steps=2))
-    drain(engine)
-    assert sizes == [2, 2]
 
 
 def test_images_that_have_not_arrived_on_the_host_yet_keep_the_engine_busy(monkeypatch: pytest.MonkeyPatch) -> None:
