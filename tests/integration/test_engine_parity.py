@@ -108,6 +108,8 @@ def test_the_layout_for_the_cpu_stays_as_close() -> None:
     requests = [emoji(name, sampler=name, seed=seed) for seed, name in enumerate(SAMPLERS)]
     assert max(pair.difference(requests).values()) <= MIXED
     assert pair.difference(requests[:1])[requests[0].job_id] <= ALONE
+    never_skips = emoji("balanced", sampler="ddim", quality="balanced", replay=((),))
+    assert pair.difference([never_skips])["balanced"] <= MIXED
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "euler_a", "dpmpp_2m", "lcm"])

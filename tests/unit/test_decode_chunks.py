@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from synerdiff.engine.decode import GRANULARITIES, ChunkedDecode, decode_in_float32, decode_plan, ready_vae
+from synerdiff.engine.decode.kernels import PackedKernels
 from synerdiff.protocol.errors import ModelError
 from tests.decoders import make_latents, make_vae, whole_decode
 
@@ -41,6 +42,29 @@ def test_stage_chunks_are_bitwise_equal_and_strips_within_1e5(kind: str) -> None
             assert torch.equal(image, expected)
         else:
             assert (image - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("kind", VAES)
+def test_packed_kernels_are_within_1e5(kind: str) -> None:
+    vae = make_vae(**VAES[kind]).to(memory_format=torch.channels_last)
+    latents = make_latents(12, 9, channels=vae.config.latent_channels)
+    kernels = PackedKernels()
+    expected = whole_decode(vae, latents)
+    for granularity in EXACT:
+        image = run_all(ChunkedDecode(vae, latents, granularity, kernels))
+        assert (image - expected).abs().max() <= 1e-5
+
+
+def test_packed_kernels_follow_a_new_layout_once_they_forget() -> None:
+    vae = make_vae().to(memory_format=torch.channels_last)
+    latents = make_latents(12, 9)
+    kernels = PackedKernels()
+    run_all(ChunkedDecode(vae, latents, "whole", kernels))
+    with torch.no_grad():
+        vae.decoder.conv_in.weight += 0.5
+    kernels.forget()
+    image = run_all(ChunkedDecode(vae, latents, "whole", kernels))
+    assert (image - whole_decode(vae, latents)).abs().max() <= 1e-5
 
 
 def test_strips_equal_the_whole_in_channels_last() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from synerdiff.engine.lean import LeanUNet, lean
 from synerdiff.engine.lean_blocks import LeanResnet, LeanTransformer, LeanUpsample
+from synerdiff.engine.packing import packed
 from synerdiff.engine.text import Embedding
 from tests.engines import random_model
 
@@ -47,6 +48,20 @@ def test_a_batch_equals_the_unets_up_to_rounding(family: str, size: tuple[int, i
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_request_alone_gets_the_unets_own_bits(rows: int) -> None:
     assert difference("sd1", rows) == 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@torch.inference_mode()
+def test_few_rows_with_projected_texts_are_lean_too(rows: int) -> None:
+    unet, twin = leaned("sd1")
+    unet.to(memory_format=torch.channels_last)
+    latents, steps, text = inputs(unet, rows, (8, 8))
+    expected = unet(latents, steps, encoder_hidden_states=text, return_dict=False)[0]
+    projected = twin.project(text)
+
+    found = packed(twin, loose="lean")(latents, steps, encoder_hidden_states=text, projected=projected)[0]
+
+    assert 0.0 < float((found - expected).abs().max()) < 1e-5
 
 
 @torch.inference_mode()

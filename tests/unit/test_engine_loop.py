@@ -213,7 +213,7 @@ def test_latents_that_are_not_finite_are_tried_once_more_in_single_precision() -
 def test_a_decode_without_memory_starts_over_in_strips_then_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def no_room(vae: Any, latents: Tensor, granularity: str) -> Any:
+    def no_room(vae: Any, latents: Tensor, granularity: str, *_: Any) -> Any:
         tried.append(str(granularity))
         raise torch.OutOfMemoryError("no room")
 

@@ -58,6 +58,12 @@ class Conditions:
         self._layouts: dict[frozenset[int], Rows] = {}
         self.guided = tuple(position for position, sample in enumerate(members) if sample.guided)
         self.guided_index = _index(self.guided, len(members), model.device)
+        negatives = [_negative(members[position]) for position in self.guided]
+        self._texts = [*negatives, *(sample.conditioning.positive for sample in members)]
+        self._alike = all(negative is negatives[0] for negative in negatives)
+        self._exact = any(sample.request.quality == "exact" for sample in members)
+        self._context = torch.stack([text.context for text in self._texts]).to(members[0].shape.dtype)
+        self._all_projected: Tensor | None = None
 
     def rows(self, skipping: frozenset[int]) -> Rows:
         """The layout in which the guided members at positions ``skipping`` run no unconditional row."""
@@ -70,18 +76,29 @@ class Conditions:
     def _layout(self, skipping: frozenset[int]) -> Rows:
         positions = tuple(position for position in self.guided if position not in skipping)
         index = _index(positions, len(self._members), self._model.device)
-        negatives = [_negative(self._members[position]) for position in positions]
-        rows = [*negatives, *(sample.conditioning.positive for sample in self._members)]
+        first = len(self.guided)
+        places = [i for i, position in enumerate(self.guided) if position not in skipping]
+        places += range(first, len(self._texts))
         samples = [*(self._members[position] for position in positions), *self._members]
-        context = torch.stack([row.context for row in rows]).to(self._members[0].shape.dtype)
-        projected = self._projected(rows)
-        return Rows(positions, frozenset(positions), index, context, projected, self._options(rows, samples))
+        context = self._take(self._context, places)
+        projected = self._projected()
+        if projected is not None:
+            projected = None if self._exact and len(places) <= ALONE else self._take(projected, places)
+        options = self._options([self._texts[place] for place in places], samples)
+        return Rows(positions, frozenset(positions), index, context, projected, options)
 
-    def _projected(self, rows: Sequence[Embedding]) -> Tensor | None:
+    def _take(self, values: Tensor, places: Sequence[int]) -> Tensor:
+        """Rows of all texts. Negative prompts are mostly the same, and then any of them will do: nothing is copied."""
+        if self._alike or len(places) == len(values):
+            return values[len(values) - len(places) :]
+        return values.index_select(0, torch.tensor(places, device=values.device))
+
+    def _projected(self) -> Tensor | None:
+        """What a lean UNet makes of all texts."""
         unet = self._model.unet_in(self._members[0].shape.dtype)
-        if not isinstance(unet, LeanUNet) or len(rows) <= ALONE:
-            return None
-        return torch.stack([unet.projected(row) for row in rows])
+        if self._all_projected is None and isinstance(unet, LeanUNet):
+            self._all_projected = torch.stack([unet.projected(text) for text in self._texts])
+        return self._all_projected
 
     def _options(self, rows: Sequence[Embedding], samples: Sequence[Sample]) -> dict[str, Any]:
         options: dict[str, Any] = {}

@@ -124,7 +124,8 @@ class DecodeQueue:
             if waiting.decode is None:
                 waiting.sample.decode_started_at = self._clock()
                 cut = Granularity.STRIPS if waiting.finest else granularity
-                waiting.decode = decode_chunks(self._model.vae, self._latents(waiting.sample), cut)
+                kernels = self._model.kernels(waiting.sample.request.quality)
+                waiting.decode = decode_chunks(self._model.vae, self._latents(waiting.sample), cut, kernels)
             return _run_share(waiting.decode, share)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

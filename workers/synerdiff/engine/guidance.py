@@ -121,10 +121,15 @@ class Guidance:
             return self._run(cond, uncond, states)
         if not full:
             return self._skip(cond, states)
-        guided = torch.empty_like(cond)
-        guided[full] = self._run(cond[full], uncond, [states[i] for i in full])
-        guided[short] = self._skip(cond[short], [states[i] for i in short])
-        return guided
+        sorted_cond = cond.index_select(0, _index([*full, *short], cond))
+        guided = torch.cat(
+            [
+                self._run(sorted_cond[: len(full)], uncond, [states[i] for i in full]),
+                self._skip(sorted_cond[len(full) :], [states[i] for i in short]),
+            ]
+        )
+        places = {position: place for place, position in enumerate([*full, *short])}
+        return guided.index_select(0, _index([places[i] for i in range(len(states))], cond))
 
     def _run(self, cond: Tensor, uncond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
         difference = cond - uncond
@@ -141,41 +146,53 @@ class Guidance:
         return guided
 
     def predict(self, cond: Tensor, states: Sequence[GuidanceState]) -> Tensor:
-        """The differences at the next step, as the model would put them out; ``cond`` has a row for each state."""
-        noise = torch.stack([self._extrapolate(state) for state in states])
+        """The differences at the next step, as the model would put them out; ``cond`` has a row for each state.
+
+        As noise it is the last difference plus a share of its slope.
+        """
+        noise = torch.stack([_last(state) for state in states])
+        slopes = [self._slope_share(state) for state in states]
+        if any(slopes):
+            before = torch.stack([_last(state) if state.before is None else state.before for state in states])
+            noise = noise + _column(slopes, cond) * (noise - before)
         return noise * _column([self.calibration.carry / self._unit(state, state.step) for state in states], cond)
 
     def _unit(self, state: GuidanceState, step: int) -> float:
         """What turns a difference of the model's outputs into one of noise: alpha for v, 1 for epsilon."""
         return state.path.alpha[step] if self._velocity else 1.0
 
-    def _extrapolate(self, state: GuidanceState) -> Tensor:
-        """The difference at the next step, as noise: the last one plus a share of its slope."""
-        assert state.last is not None
+    def _slope_share(self, state: GuidanceState) -> float:
+        """How much of the distance between its last two differences is added to the last one."""
         share = extrapolation_share(self.calibration, state.scale)
         if state.before is None or share == 0.0:
-            return state.last
+            return 0.0
         lam = state.path.lam
         ahead = (lam[state.step] - lam[state.last_step]) / (lam[state.last_step] - lam[state.before_step])
-        return state.last + share * min(ahead, 1.0) * (state.last - state.before)
+        return share * min(ahead, 1.0)
 
     def _observe(self, cond: Tensor, uncond: Tensor, difference: Tensor, states: Sequence[GuidanceState]) -> None:
         """Remember the differences, and measure how they moved: one small transfer for the batch."""
         watching = [state for state in states if state.quality != "exact" or state.replay]
         if watching:
             noise = difference * _column([self._unit(state, state.step) for state in states], difference)
-            past = torch.stack([_last(state, row) for row, state in zip(noise, states, strict=True)])
+            blank = noise.new_zeros(noise.shape[1:])
+            past = torch.stack([blank if state.last is None else state.last for state in states])
             speeds = (noise - past).flatten(1).square().mean(dim=1).sqrt()
             cosines = torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1)
             measured = torch.stack([speeds, cosines]).tolist()
-            for state, row, distance, cosine in zip(states, noise, *measured, strict=True):
+            for state, row, distance, cosine in zip(states, noise.unbind(), *measured, strict=True):
                 _remember(state, row, distance, cosine, self.calibration.first_speed)
         for state in states:
             state.step += 1
 
 
-def _last(state: GuidanceState, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if state.last is None else state.last
+def _last(state: GuidanceState) -> Tensor:
+    assert state.last is not None, "a sample skips after a full step"
+    return state.last
+
+
+def _index(positions: Sequence[int], like: Tensor) -> Tensor:
+    return torch.tensor(positions, device=like.device)
 
 
 def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine: float, first_speed: float) -> None:

@@ -1,7 +1,7 @@
 """A UNet for full batches: what depends on the prompt or the step alone is computed once, the rest in fewer operations.
 
-Its rows are equal to the UNet's own up to rounding (about 1e-6). A request alone is promised the pipeline's very bits,
-so calls of one or two rows go to the UNet itself.
+Its rows are equal to the UNet's own up to rounding (about 1e-6). An ``exact`` request alone is promised the pipeline's
+very bits, so its calls of one or two rows go to the UNet itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEPT_BYTES = 64 * 2**20
 
 
 class LeanUNet(nn.Module):
-    """Called like the UNet; ``projected`` are the keys and values of the rows' texts, where they are at hand."""
+    """Called like the UNet; ``projected`` are the keys and values of the rows' texts."""
 
     def __init__(self, unet: nn.Module, lean: nn.Module, projections: Tensor) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class LeanUNet(nn.Module):
         projected: Tensor | None = None,
         return_dict: bool = False,
     ) -> tuple[Tensor]:
-        """Rows ``[R, C, h, w]`` at steps ``[R]``."""
-        if sample.shape[0] <= ALONE:
+        """Rows ``[R, C, h, w]`` at steps ``[R]``; without ``projected``, ``ALONE`` or fewer go to the UNet itself."""
+        if projected is None and sample.shape[0] <= ALONE:
             return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)  # type: ignore[no-any-return]
         text = self.project(encoder_hidden_states) if projected is None else projected
         return (walk(self.lean, sample, timestep, text),)

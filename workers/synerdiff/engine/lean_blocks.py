@@ -143,7 +143,7 @@ class LeanUpsample(nn.Module):
     def __init__(self, module: Any) -> None:
         super().__init__()
         self.plain = module
-        self.taps = _merged(module.conv)
+        self.taps: nn.Module = _merged(module.conv)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Rows ``[R, C, h, w]`` to ``[R, C', 2h, 2w]``; another ``size`` goes the plain way."""

@@ -14,6 +14,7 @@ from torch import nn
 from synerdiff.engine.calibration import Calibration, default_calibration, load_calibration
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
+from synerdiff.engine.decode.kernels import PLAIN, Kernels, PackedKernels
 from synerdiff.engine.lean import lean
 from synerdiff.engine.packing import packable, packed
 from synerdiff.engine.schedule import Tables
@@ -53,10 +54,21 @@ class LoadedModel:
     zero_empty_negative: bool = False
     _float32_unet: nn.Module | None = field(default=None, init=False, repr=False)
     _packed_unet: nn.Module | None = field(default=None, init=False, repr=False)
+    _packed_kernels: PackedKernels = field(default_factory=PackedKernels, init=False, repr=False)
+    _packs_vae: bool = field(default=False, init=False, repr=False)
 
     def laid_out(self) -> None:
-        """Take note of the UNet's memory format: in channels-last on the CPU the engine's calls run it packed."""
-        self._packed_unet = packed(lean(self.unet) or self.unet) if packable(self.unet) else None
+        """Take note of the memory format: in channels-last on the CPU the engine runs UNet and decodes packed."""
+        self._packed_unet = None
+        if packable(self.unet):
+            twin = lean(self.unet)
+            self._packed_unet = packed(self.unet) if twin is None else packed(twin, loose="lean")
+        self._packs_vae = packable(self.vae)
+        self._packed_kernels.forget()
+
+    def kernels(self, quality: str) -> Kernels:
+        """How to decode an image of a class: an ``exact`` one to the pipeline's last bit."""
+        return self._packed_kernels if self._packs_vae and quality != "exact" else PLAIN
 
     def unet_in(self, dtype: torch.dtype) -> nn.Module:
         """The UNet to call in ``dtype``: its own, packed where that was found to pay (see :meth:`laid_out`), or a

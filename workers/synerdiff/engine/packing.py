@@ -21,20 +21,22 @@ ROWS = 8
 
 
 class PackedConv2d(nn.Module):
-    """A convolution with packed weights; a batch of one goes the plain way, where PyTorch takes another kernel.
+    """A convolution with packed weights.
 
+    A batch of one goes the plain way, where PyTorch takes another kernel, unless it is ``loose`` about the last bits.
     The best layout depends on the size of the input, so there is one for each of the last ``KEPT`` sizes.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, *, loose: bool) -> None:
         super().__init__()
         self.plain = conv
+        self._least = 1 if loose else 2
         self._place: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """As :class:`torch.nn.Conv2d`."""
-        if x.shape[0] == 1 or not x.is_contiguous(memory_format=torch.channels_last):
+        if x.shape[0] < self._least or not x.is_contiguous(memory_format=torch.channels_last):
             return self.plain(x)  # type: ignore[no-any-return]
         weight = self._packed.get(x.shape[2:])
         if weight is None:
@@ -56,7 +58,7 @@ class PackedConv2d(nn.Module):
 
 def packable(unet: nn.Module) -> bool:
     """Whether packing keeps the results: float32 on the CPU, in channels-last, through oneDNN."""
-    kernels = [module.weight for module in unet.modules() if isinstance(module, nn.Conv2d) and _worth(module)]
+    kernels = [module.weight for module in unet.modules() if isinstance(module, nn.Conv2d) and worth_packing(module)]
     first = next(unet.parameters(), None)
     if first is None or first.device.type != "cpu" or first.dtype != torch.float32 or not kernels:
         return False
@@ -66,16 +68,21 @@ def packable(unet: nn.Module) -> bool:
     return last and sum(parameter.numel() for parameter in unet.parameters()) <= MAX_PARAMETERS
 
 
-def packed(unet: nn.Module) -> nn.Module:
-    """A copy of a UNet that shares its parameters and runs its larger convolutions packed."""
+def packed(unet: nn.Module, *, loose: str | None = None) -> nn.Module:
+    """A copy of a UNet that shares its parameters and runs its larger convolutions packed.
+
+    The results below its child ``loose`` may differ by rounding.
+    """
     shared = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
     twin = copy.deepcopy(unet, dict[int, Any](shared))
+    rounded = set(twin.get_submodule(loose).modules()) if loose else set()
     for module in list(twin.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d) and _worth(child):
-                setattr(module, name, PackedConv2d(child))
+            if isinstance(child, nn.Conv2d) and worth_packing(child):
+                setattr(module, name, PackedConv2d(child, loose=module in rounded))
     return twin
 
 
-def _worth(conv: nn.Conv2d) -> bool:
+def worth_packing(conv: nn.Conv2d) -> bool:
+    """Whether PyTorch spends much on laying out a convolution's weights."""
     return conv.kernel_size in ((2, 2), (3, 3)) and conv.padding_mode == "zeros"

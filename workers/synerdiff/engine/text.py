@@ -46,6 +46,7 @@ class TextEncoder:
         self._cache_size = cache_size
         self._chunk_long = chunk_long
         self._weigh = _weighting(model, cache_size) if weighted else None
+        self._counted = lru_cache(maxsize=2 * cache_size)(self._token_counts)
 
     def chunk_count(self, prompt: str, negative_prompt: str, *, guided: bool) -> int:
         """How many times the encoder's length a job's texts take: 1 unless long prompts are chunked.
@@ -81,14 +82,20 @@ class TextEncoder:
         if self._weigh is not None:
             return self._weighted_chunks(text, field)
         needed = 1
-        for tokenizer in self._model.tokenizers:
+        for tokenizer, count in zip(self._model.tokenizers, self._counted(text), strict=True):
             room = tokenizer.model_max_length - 2
-            count = len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
             if count > room and not self._chunk_long:
                 message = f"{field} must be at most {room} tokens long for this model; got {count}"
                 raise InvalidJob([FieldError(field=field, message=message)])
             needed = max(needed, -(-count // room))
         return needed
+
+    def _token_counts(self, text: str) -> tuple[int, ...]:
+        """Tokens of a text, for each tokenizer."""
+        tokenizers = self._model.tokenizers
+        return tuple(
+            len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids) for tokenizer in tokenizers
+        )
 
     def _weighted_chunks(self, text: str, field: str) -> int:
         """As :meth:`_chunks`, for a text whose weights are parsed: it is encoded to find out."""

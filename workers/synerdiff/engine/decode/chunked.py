@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .granularity import DecodePlan, decode_plan
 from .image import to_image
+from .kernels import PLAIN, Kernels
 from .operation import DecodeState, size_of
 
 
@@ -22,18 +23,21 @@ class ChunkedDecode:
         vae: a diffusers ``AutoencoderKL`` in evaluation mode.
         latents: unscaled latents ``[1, C, h, w]`` (divided by the scaling factor); they are not changed.
         granularity: one of ``GRANULARITIES``.
+        kernels: how its convolutions are run.
 
     Raises:
         ModelError: the VAE is no AutoencoderKL.
         ValueError: the granularity or the latents' shape is wrong.
     """
 
-    def __init__(self, vae: Any, latents: Tensor, granularity: str) -> None:
+    def __init__(self, vae: Any, latents: Tensor, granularity: str, kernels: Kernels = PLAIN) -> None:
         if latents.ndim != 4 or latents.shape[0] != 1:
             raise ValueError(f"latents: one image is decoded at a time, [1, C, h, w], not {list(latents.shape)}.")
-        self._plan = decode_plan(vae, latents.shape[2], latents.shape[3], granularity)
-        self._itemsize: int = vae.dtype.itemsize
-        self._state: DecodeState | None = DecodeState(latents.to(vae.dtype))
+        self._plan = decode_plan(vae, latents.shape[2], latents.shape[3], granularity, kernels)
+        # diffusers' own vae.dtype walks through every module
+        dtype = next(vae.parameters()).dtype
+        self._itemsize: int = dtype.itemsize
+        self._state: DecodeState | None = DecodeState(latents.to(dtype))
         self._next = 0
         self._image: Tensor | None = None
 
@@ -109,6 +113,6 @@ class ChunkedDecode:
         return self._image
 
 
-def decode_chunks(vae: Any, latents: Tensor, granularity: str) -> ChunkedDecode:
+def decode_chunks(vae: Any, latents: Tensor, granularity: str, kernels: Kernels = PLAIN) -> ChunkedDecode:
     """Start a decode of one image's unscaled latents ``[1, C, h, w]``."""
-    return ChunkedDecode(vae, latents, granularity)
+    return ChunkedDecode(vae, latents, granularity, kernels)

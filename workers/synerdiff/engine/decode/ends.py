@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from .conv import has_unit_halo, macs
+from .kernels import Kernels
 from .norm import statistics
 from .operation import ELEMENT_COST, DecodeState
-from .resnet import activated_conv_rows, empty
+from .resnet import activated, activated_conv_rows, empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class ConvIn:
     """``x = conv_in(post_quant_conv(latents))``; some VAEs have no post_quant_conv."""
 
     name: str
+    kernels: Kernels
     post_quant_conv: nn.Conv2d | None
     conv: nn.Conv2d
     rows: int
@@ -35,8 +37,8 @@ class ConvIn:
 
     def whole(self, state: DecodeState) -> None:
         """Run all of it."""
-        latents = state.x if self.post_quant_conv is None else self.post_quant_conv(state.x)
-        state.x = self.conv(latents)
+        latents = state.x if self.post_quant_conv is None else self.kernels.conv(self.post_quant_conv, state.x)
+        state.x = self.kernels.conv(self.conv, latents)
 
     def strip(self, state: DecodeState, start: int, stop: int) -> None:
         """Never called: latents are small."""
@@ -48,6 +50,7 @@ class Output:
     """``x = conv_out(act(norm(x)))``: the image, in [-1, 1]."""
 
     name: str
+    kernels: Kernels
     norm: nn.GroupNorm
     act: nn.Module
     conv: nn.Conv2d
@@ -73,7 +76,7 @@ class Output:
 
     def whole(self, state: DecodeState) -> None:
         """Run all of it."""
-        state.x = self.conv(self.act(self.norm(state.x)))
+        state.x = self.kernels.conv(self.conv, activated(self.norm(state.x), self.act))
 
     def strip(self, state: DecodeState, start: int, stop: int) -> None:
         """Run rows ``[start, stop)`` of it."""

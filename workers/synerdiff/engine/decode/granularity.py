@@ -1,6 +1,7 @@
 """How a decode is cut: four granularities, from one chunk to strips of at most a twentieth.
 
-``whole``, ``coarse`` and ``stages`` cut between operations, so they are bitwise equal to ``vae.decode``. ``strips``
+``whole``, ``coarse`` and ``stages`` cut between operations, so with plain kernels they are bitwise equal to
+``vae.decode``. ``strips``
 also cuts the largest operations into rows, which is equal within 1e-5. Chunks are about even by estimated cost; a cut
 that would only make small chunks smaller is not made.
 """
@@ -15,6 +16,7 @@ from itertools import islice, pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .kernels import PLAIN, Kernels
 from .operation import DecodeState, Operation
 from .operations import operations
 from .partition import balance, group_under
@@ -65,20 +67,20 @@ class _Atom:
     run: Callable[[DecodeState], None]
 
 
-_PLANS: WeakKeyDictionary[Any, dict[tuple[int, int, Granularity], DecodePlan]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[Any, dict[tuple[int, int, Granularity, Kernels], DecodePlan]] = WeakKeyDictionary()
 
 
-def decode_plan(vae: Any, height: int, width: int, granularity: str) -> DecodePlan:
+def decode_plan(vae: Any, height: int, width: int, granularity: str, kernels: Kernels = PLAIN) -> DecodePlan:
     """Return the plan for latents of ``height`` x ``width``; a VAE's plans are made once.
 
     Raises:
         ModelError: the VAE is no AutoencoderKL.
         ValueError: there is no such granularity.
     """
-    key = (height, width, Granularity(granularity))
+    key = (height, width, Granularity(granularity), kernels)
     plans = _PLANS.setdefault(vae, {})
     if key not in plans:
-        plans[key] = _make_plan(operations(vae, height, width), key[2])
+        plans[key] = _make_plan(operations(vae, height, width, kernels), key[2])
     return plans[key]
 
 

@@ -15,29 +15,32 @@ from synerdiff.protocol.errors import ModelError
 from . import resnet, upsample
 from .attention import SelfAttention
 from .ends import ConvIn, Output
+from .kernels import PLAIN, Kernels
 from .operation import Operation
 from .resnet import ResnetHead, ResnetTail
 from .upsample import Upsample
 
 
-def operations(vae: Any, height: int, width: int) -> tuple[Operation, ...]:
+def operations(vae: Any, height: int, width: int, kernels: Kernels = PLAIN) -> tuple[Operation, ...]:
     """List a decode's operations for latents of ``height`` x ``width``.
 
     Args:
         vae: a diffusers ``AutoencoderKL``, Stable Diffusion's or SDXL's.
+        kernels: how whole operations run their convolutions; strips always run them plainly.
 
     Raises:
         ModelError: its decoder has a block that is none of AutoencoderKL's.
     """
     decoder = vae.decoder
-    result: list[Operation] = [ConvIn("conv_in", vae.post_quant_conv, decoder.conv_in, height, width)]
+    result: list[Operation] = [ConvIn("conv_in", kernels, vae.post_quant_conv, decoder.conv_in, height, width)]
     for name, module in _modules(decoder):
-        result += _cut(name, module, height, width)
+        result += _cut(name, kernels, module, height, width)
         if isinstance(module, Upsample2D):
             height, width = 2 * height, 2 * width
     if not isinstance(decoder.conv_norm_out, nn.GroupNorm):
         raise ModelError(f"The VAE's output norm is a {type(decoder.conv_norm_out).__name__}, not a GroupNorm.")
-    result.append(Output("conv_out", decoder.conv_norm_out, decoder.conv_act, decoder.conv_out, height, width))
+    norm, act, conv = decoder.conv_norm_out, decoder.conv_act, decoder.conv_out
+    result.append(Output("conv_out", kernels, norm, act, conv, height, width))
     return tuple(result)
 
 
@@ -63,14 +66,14 @@ def _up_block(name: str, up: Any) -> Iterator[tuple[str, nn.Module]]:
         yield f"{name}.upsample", module
 
 
-def _cut(name: str, module: Any, height: int, width: int) -> list[Operation]:
+def _cut(name: str, kernels: Kernels, module: Any, height: int, width: int) -> list[Operation]:
     if resnet.is_plain(module):
         return [
-            ResnetHead(f"{name}.head", module, height, width),
-            ResnetTail(f"{name}.tail", module, height, width),
+            ResnetHead(f"{name}.head", kernels, module, height, width),
+            ResnetTail(f"{name}.tail", kernels, module, height, width),
         ]
     if isinstance(module, Attention):
         return [SelfAttention(name, module, height, width)]
     if upsample.is_plain(module):
-        return [Upsample(name, module, module.conv, height, width)]
+        return [Upsample(name, kernels, module, module.conv, height, width)]
     raise ModelError(f"The VAE's {name} is a {type(module).__name__}, which is no part of an AutoencoderKL decoder.")

@@ -10,6 +10,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from .conv import conv_rows, has_unit_halo, macs, with_halo
+from .kernels import Kernels
 from .norm import normalise, statistics
 from .operation import ELEMENT_COST, DecodeState
 
@@ -31,8 +32,15 @@ def activated_conv_rows(
     """Return rows ``[start, stop)`` of ``conv(act(norm(x)))``, given the norm's global statistics."""
     low, high = with_halo(start, stop, x.shape[2])
     rows = normalise(x[:, :, low:high], norm, stats[0], stats[1])
-    rows = F.silu(rows, inplace=True) if isinstance(act, nn.SiLU) else act(rows)
-    return conv_rows(conv, rows, at_top=start == 0, at_bottom=stop == x.shape[2])
+    return conv_rows(conv, activated(rows, act), at_top=start == 0, at_bottom=stop == x.shape[2])
+
+
+def activated(fresh: Tensor, act: nn.Module) -> Tensor:
+    """``act`` of a tensor that nobody else reads: in place where that gives the same bits."""
+    if isinstance(act, nn.SiLU):
+        return F.silu(fresh, inplace=True)
+    result: Tensor = act(fresh)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class ResnetHead:
     """``y = conv1(act(norm1(x)))``."""
 
     name: str
+    kernels: Kernels
     block: ResnetBlock2D
     rows: int
     width: int
@@ -63,7 +72,8 @@ class ResnetHead:
 
     def whole(self, state: DecodeState) -> None:
         """Run all of it."""
-        state.y = self.block.conv1(self.block.nonlinearity(self.block.norm1(state.x)))
+        inner = activated(self.block.norm1(state.x), self.block.nonlinearity)
+        state.y = self.kernels.conv(self.block.conv1, inner)
 
     def strip(self, state: DecodeState, start: int, stop: int) -> None:
         """Run rows ``[start, stop)`` of it."""
@@ -84,6 +94,7 @@ class ResnetTail:
     """``x = (shortcut(x) + conv2(act(norm2(y)))) / scale``."""
 
     name: str
+    kernels: Kernels
     block: ResnetBlock2D
     rows: int
     width: int
@@ -111,10 +122,13 @@ class ResnetTail:
     def whole(self, state: DecodeState) -> None:
         """Run all of it."""
         block, x = self.block, state.x
-        hidden = block.conv2(block.dropout(block.nonlinearity(block.norm2(state.y))))
+        hidden = self.kernels.conv(block.conv2, activated(block.norm2(state.y), block.nonlinearity))
         if block.conv_shortcut is not None:
-            x = block.conv_shortcut(x)
-        state.x, state.y = (x + hidden) / block.output_scale_factor, None
+            x = self.kernels.conv(block.conv_shortcut, x)
+        # in place only where the sum's memory format stays the same: it decides which kernels come next
+        state.x, state.y = hidden.add_(x) if hidden.stride() == x.stride() else x + hidden, None
+        if block.output_scale_factor != 1.0:
+            state.x /= block.output_scale_factor
 
     def strip(self, state: DecodeState, start: int, stop: int) -> None:
         """Run rows ``[start, stop)`` of it; without a shortcut convolution they overwrite those of x."""

@@ -9,6 +9,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from .conv import conv_rows, has_unit_halo, macs, with_halo
+from .kernels import Kernels
 from .operation import DecodeState
 from .resnet import empty
 
@@ -31,6 +32,7 @@ class Upsample:
     """``x = conv(nearest2x(x))``; its strips are cut from input rows."""
 
     name: str
+    kernels: Kernels
     module: Upsample2D
     conv: nn.Conv2d
     rows: int
@@ -49,7 +51,7 @@ class Upsample:
 
     def whole(self, state: DecodeState) -> None:
         """Run all of it."""
-        state.x = self.module(state.x)
+        state.x = self.kernels.upsample(self.module, state.x)
 
     def strip(self, state: DecodeState, start: int, stop: int) -> None:
         """Run input rows ``[start, stop)`` of it: twice as many output rows."""
