@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from importlib.metadata import distribution
@@ -26,6 +27,14 @@ def wait_until(condition: Callable[[], Found | None], timeout_s: float = 30.0, *
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout_s:g} s; last seen: {found!r}")
         time.sleep(POLL_S)
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    """The same on an event loop, which goes on meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come true within {timeout_s:g} s"
+        await asyncio.sleep(0.001)
 
 
 def binary(package: str, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pytest
 from redis.exceptions import ResponseError
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 from synerdiff.api.hub import WAITING_EVENTS, WAITING_PREVIEWS, EventHub
 from synerdiff.protocol import JobEvent
 from synerdiff.protocol.errors import LedgerUnavailable
+from tests.support import until
 
 
 class Streams:
@@ -88,8 +90,7 @@ def test_many_followers_of_many_jobs_share_one_reader(hub: EventHub, streams: St
         for job_id in jobs:
             streams.add(job_id, "queued")
         tasks = [asyncio.create_task(_kinds(hub, job_id)) for job_id in jobs for _ in range(3)]
-        while hub.followers < 90 or not streams.readers:
-            await asyncio.sleep(0)
+        await until(lambda: hub.followers == 90 and streams.readers)
         for step in range(1, 6):
             for job_id in jobs:
                 streams.add(job_id, "step", step)
@@ -107,12 +108,10 @@ def test_a_late_follower_of_a_watched_job_gets_its_past(hub: EventHub, streams: 
     async def run() -> list[str]:
         streams.add("a", "queued")
         first = asyncio.create_task(_kinds(hub, "a"))
-        while not streams.readers:
-            await asyncio.sleep(0)
+        await until(lambda: streams.readers)
         streams.add("a", "started")
         late = asyncio.create_task(_kinds(hub, "a"))
-        while hub.followers < 2:
-            await asyncio.sleep(0)
+        await until(lambda: hub.followers == 2)
         streams.add("a", "succeeded")
         assert await first == await late
         return await late
@@ -130,12 +129,10 @@ def test_previews_come_to_those_who_asked_and_carry_no_id(hub: EventHub, streams
     async def run() -> None:
         streams.add("a", "started")
         both = [asyncio.create_task(follow(wanted)) for wanted in seen]
-        while not all(seen.values()):
-            await asyncio.sleep(0)
+        await until(lambda: all(seen.values()))
         streams.pictures["a"] = JobEvent(id="9-0", kind="preview")
         streams.add("a", "step", 1)
-        while "2-0" not in seen[False] or "2-0" not in seen[True]:
-            await asyncio.sleep(0)
+        await until(lambda: all("2-0" in each for each in seen.values()))
         streams.add("a", "succeeded")
         await asyncio.gather(*both)
 
@@ -148,6 +145,9 @@ def test_a_slow_follower_is_bounded_and_misses_no_event(hub: EventHub, streams: 
     seen: list[str] = []
     waiting: list[int] = []
 
+    def read(step: int) -> bool:
+        return not streams.pictures and hub._after["a"] == f"{step + 1}-0"
+
     async def run() -> None:
         streams.add("a", "queued")
         events = hub.follow("a", previews=True)
@@ -155,8 +155,7 @@ def test_a_slow_follower_is_bounded_and_misses_no_event(hub: EventHub, streams: 
         for step in range(1, many + 1):  # none of these is read
             streams.pictures["a"] = JobEvent(id=f"{step}-1", kind="preview")
             streams.add("a", "step", step)
-            while streams.pictures or hub._after["a"] != f"{step + 1}-0":
-                await asyncio.sleep(0)
+            await until(partial(read, step))
             [follower] = hub._followers["a"]
             waiting.append(follower.queue.qsize())
         streams.add("a", "succeeded")
@@ -172,8 +171,7 @@ def test_a_slow_follower_is_bounded_and_misses_no_event(hub: EventHub, streams: 
 def test_a_follower_that_leaves_is_forgotten(hub: EventHub, streams: Streams) -> None:
     async def run() -> None:
         task = asyncio.create_task(_kinds(hub, "a"))
-        while hub.followers < 1:
-            await asyncio.sleep(0)
+        await until(lambda: hub.followers == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -190,8 +188,7 @@ def test_the_stream_goes_on_when_redis_is_back(
 
     async def run() -> list[str]:
         task = asyncio.create_task(_kinds(hub, "a"))
-        while streams.failures:
-            await asyncio.sleep(0)
+        await until(lambda: not streams.failures)
         streams.add("a", "cancelled")
         return await task
 
@@ -220,8 +217,7 @@ def test_the_last_event_is_told_though_the_reader_is_late(
     async def run() -> None:
         streams.add("a", "queued")
         task = asyncio.create_task(follow())
-        while not seen:
-            await asyncio.sleep(0)
+        await until(lambda: seen)
         streams.add("a", "step", 1)
         streams.add("a", "succeeded")
         await task
@@ -239,8 +235,7 @@ def test_a_job_whose_stream_cannot_be_read_stops_no_other(
     async def run() -> list[str]:
         bad = asyncio.create_task(_kinds(hub, "bad"))
         good = asyncio.create_task(_kinds(hub, "good"))
-        while hub.followers < 2:
-            await asyncio.sleep(0)
+        await until(lambda: hub.followers == 2)
         for step in range(1, 4):
             streams.add("good", "step", step)
         streams.add("good", "succeeded")
@@ -254,11 +249,9 @@ def test_a_job_whose_stream_cannot_be_read_stops_no_other(
 def test_a_follower_that_claims_to_be_far_ahead_starves_no_other(hub: EventHub, streams: Streams) -> None:
     async def run() -> list[str]:
         ahead = asyncio.create_task(_kinds(hub, "a", f"{2**64 - 1}-0"))
-        while not streams.readers:
-            await asyncio.sleep(0)
+        await until(lambda: streams.readers)
         other = asyncio.create_task(_kinds(hub, "a"))
-        while hub.followers < 2:
-            await asyncio.sleep(0)
+        await until(lambda: hub.followers == 2)
         streams.add("a", "started")
         streams.add("a", "succeeded")
         found = await other
