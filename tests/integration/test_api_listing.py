@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 import redis
 from pydantic import SecretStr
 
-from synerdiff.cli.embedded import S3Access
 from synerdiff.protocol import ModelEntry
 from synerdiff.settings import Settings
 from tests.fake_worker import MODEL, POOL, FakeWorker
 from tests.gateway_server import served
-
-
-@pytest.fixture
-def settings(redis_url: str, s3: S3Access) -> Settings:
-    return Settings.model_validate(
-        {
-            "redis_url": redis_url,
-            "s3_endpoint": s3.endpoint,
-            "s3_bucket": s3.bucket,
-            "s3_access_key": s3.access_key,
-            "s3_secret_key": s3.secret_key,
-        }
-    )
 
 
 def test_the_newest_jobs_come_with_their_images(settings: Settings) -> None:

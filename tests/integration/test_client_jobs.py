@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from synerdiff.cli.embedded import EmbeddedRedis, S3Access
+from synerdiff.cli.embedded import EmbeddedRedis
 from synerdiff.client import (
     AsyncClient,
     Client,
@@ -35,19 +35,6 @@ from synerdiff.storage import read_receipt
 from tests.fake_worker import MODEL, POOL, FakeWorker
 
 STEPS = 3
-
-
-@pytest.fixture
-def settings(redis_url: str, s3: S3Access) -> Settings:
-    return Settings.model_validate(
-        {
-            "redis_url": redis_url,
-            "s3_endpoint": s3.endpoint,
-            "s3_bucket": s3.bucket,
-            "s3_access_key": s3.access_key,
-            "s3_secret_key": s3.secret_key,
-        }
-    )
 
 
 @pytest.fixture
