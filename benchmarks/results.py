@@ -1,6 +1,6 @@
 """The whole bench of this machine, restartable, and docs/results.md from its figures.
 
-    python -m benchmarks.results --out DIR --minutes 35          # measure what fits, then write docs/results.md
+    python -m benchmarks.results --out DIR --minutes 55          # measure what fits, then write docs/results.md
     python -m benchmarks.results --out DIR --minutes 20 --only mixed,uniform,open-0.9
     python -m benchmarks.results --out DIR --write               # only write docs/results.md again
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results_page import write_page
+from benchmarks.simulated import BESIDE
 from synerdiff.bench.suite import POLICIES, Settings, Suite
 from synerdiff.bench.variants import ABLATION
 from synerdiff.bench.workload import load_trace, make_trace, write_trace
@@ -31,15 +32,19 @@ from synerdiff.policy.profile import Profile, parse_profile, profile_document
 from synerdiff.protocol import Limits
 
 SEED = 20
-SERVED = tuple(name for name in POLICIES if name != "continuous-naive")
+OVERHEAD_MINUTES = 0.7  # tuning the baseline and timing the ceilings
+OPEN = ("diffusers", "static", "continuous", "synerdiff", "synerdiff-fast")
+FEW = tuple(name for name in POLICIES if name != "continuous-naive")
 ABLATED = ("diffusers", *ABLATION)
+ONCE = ("diffusers",)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
     """One run: ``load`` is the arrival rate as a share of static's capacity (None: saturation), ``jobs`` at scale 1.
 
-    ``open_s`` sizes an open-loop trace by its length in seconds instead.
+    ``once`` are policies that run in the first round alone: there ``diffusers`` gives little but the images that the
+    others are compared with.
     """
 
     name: str
@@ -47,22 +52,23 @@ class Section:
     policies: tuple[str, ...] = POLICIES
     jobs: int = 0
     load: float | None = None
-    open_s: float = 0.0
     burst: float = 1.0
     rounds: int = 3
+    once: tuple[str, ...] = ()
 
 
+# A queue forms slowly: at 0.9 of the capacity it takes well over a hundred jobs to show.
 SECTIONS = (
-    Section("mixed", "mixed", jobs=96),
-    Section("uniform", "uniform", jobs=64),
-    Section("open-0.9", "mixed", SERVED, load=0.9, open_s=40.0),
-    Section("open-0.5", "mixed", SERVED, load=0.5, open_s=30.0),
-    Section("ablation", "mixed", ABLATED, jobs=48),
-    Section("few", "few", SERVED, jobs=96),
-    Section("open-0.7", "mixed", SERVED, load=0.7, open_s=30.0),
-    Section("open-1.1", "mixed", SERVED, load=1.1, open_s=30.0),
-    Section("bursts", "mixed", SERVED, load=0.5, open_s=40.0, burst=4.0),
-    Section("ablation-open", "mixed", ABLATED, load=0.9, open_s=25.0),
+    Section("mixed", "mixed", jobs=72),
+    Section("uniform", "uniform", jobs=48),
+    Section("open-0.9", "mixed", OPEN, jobs=150, load=0.9, once=ONCE),
+    Section("ablation", "mixed", ABLATED, jobs=48, once=ONCE),
+    Section("few", "few", FEW, jobs=96),
+    Section("open-0.5", "mixed", OPEN, jobs=45, load=0.5, rounds=1),
+    Section("open-0.7", "mixed", OPEN, jobs=65, load=0.7, rounds=1),
+    Section("open-1.1", "mixed", OPEN, jobs=100, load=1.1, rounds=1),
+    Section("bursts", "mixed", OPEN, jobs=80, load=0.5, burst=4.0, rounds=1),
+    Section("ablation-open", "mixed", ABLATED, jobs=50, load=0.9, rounds=1),
 )
 
 
@@ -75,7 +81,8 @@ class Bench:
         out.mkdir(parents=True, exist_ok=True)
         self.path = shipped_path()
         self.model: LoadedModel = load_model(self.path, threads=threads)
-        self.profile = self._profile()
+        self.profile = self._profile("profile.json", "auto")
+        self._profile(BESIDE, "threads")
 
     @property
     def minutes(self) -> float:
@@ -94,11 +101,11 @@ class Bench:
     def run(self, section: Section) -> None:
         """Measure one section and keep its figures."""
         rate = self._rate(section)
-        jobs = round(section.open_s * rate) if rate and section.open_s else section.jobs
-        jobs = max(6, round(jobs * self.scale))
+        jobs = max(6, round(section.jobs * self.scale))
         trace = self.out / f"{section.name}.trace.jsonl"
         write_trace(trace, make_trace(section.kind, jobs, rate=rate, seed=SEED, burst=section.burst))  # type: ignore[arg-type]
-        settings = Settings(section.policies, self.rounds or section.rounds, self.threads, closed=rate is None)
+        rounds = self.rounds or section.rounds
+        settings = Settings(section.policies, rounds, self.threads, closed=rate is None, once=section.once)
         arrivals = load_trace(trace, limits=Limits(), entry=self.model.entry)
         suite = Suite(self.model, self.path, self.profile, arrivals, settings)
         document = suite.rounds(lambda name, done, total: print(f"  {self.minutes:5.1f} min  {done}/{total}  {name}"))
@@ -112,13 +119,13 @@ class Bench:
         rates = {} if mixed is None else {item["policy"]: item["images_per_s"] for item in mixed["policies"]}
         if not rates:
             return 0.0
-        rate = self._rate(section)
-        jobs = section.jobs if rate is None else section.open_s * rate
-        slowest = min(rates.values())
-        seconds = sum(
-            max(jobs / rates.get(name, slowest), section.open_s if rate else 0.0) for name in section.policies
-        )
-        return section.rounds * seconds * self.scale / 60 + 0.3
+        rate, rounds = self._rate(section), self.rounds or section.rounds
+        seconds = 0.0
+        for name in section.policies:
+            pace = rates.get(name, rates["static" if name == "no-batching" else "synerdiff"])
+            took = section.jobs * self.scale / (pace if rate is None else min(pace, rate))
+            seconds += took * (1 if name in section.once else rounds)
+        return seconds / 60 + OVERHEAD_MINUTES
 
     def _rate(self, section: Section) -> float | None:
         """Arrivals a second: the load times what static reached on the same kind of jobs at saturation."""
@@ -130,13 +137,14 @@ class Bench:
         static = next(item for item in mixed["policies"] if item["policy"] == "static")
         return float(section.load * static["images_per_s"])
 
-    def _profile(self) -> Profile:
-        kept = self.out / "profile.json"
+    def _profile(self, name: str, executor: str) -> Profile:
+        kept = self.out / name
         if kept.exists():
             return parse_profile(kept.read_text(encoding="utf-8"))
         entry = self.model.entry
         size = (entry.default_width, entry.default_height)
-        profile = profile_of(self.model, *size, cache_dir=self.out / "cache", threads=self.threads, repeats=4)
+        cache = self.out / "cache"
+        profile = profile_of(self.model, *size, cache_dir=cache, executor=executor, threads=self.threads, repeats=4)
         kept.write_text(profile_document(profile), encoding="utf-8")
         return profile
 
@@ -160,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--minutes", type=float, default=35.0)
+    parser.add_argument("--minutes", type=float, default=55.0)
     parser.add_argument("--only", help="sections, comma-separated")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer jobs than usual")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.simulated import compare
+from benchmarks.simulated import compare, pace
 from synerdiff.bench import report
 from synerdiff.bench.variants import ABLATION
 
@@ -136,11 +136,19 @@ def _section(name: str, document: Document) -> str:
     static = document["static"]
     window = f"static: batches of up to {static['cap']}, window {static['window_s']:g} s; " if static["times"] else ""
     lead = (
-        f"{document['jobs']} jobs ({KINDS[document['kind']]}), {rate}; {document['rounds']} rounds; {window}"
+        f"{document['jobs']} jobs ({KINDS[document['kind']]}), {rate}; {_rounds(document)}; {window}"
         f"load average {document['machine']['load_before']:.1f} before, {document['load_after']:.1f} after."
     )
     table = _ablation(document) if name.startswith("ablation") else report.markdown(document)
     return f"## {TITLES[name]}\n\n{lead}\n\n{table}"
+
+
+def _rounds(document: Document) -> str:
+    """How many rounds, and which policies ran in the first alone."""
+    rounds = document["rounds"]
+    once = [item["policy"] for item in document["policies"] if item["rounds"] < rounds]
+    said = f"{rounds} round{'s' if rounds > 1 else ''}"
+    return f"{said} ({', '.join(once)}: 1)" if once else said
 
 
 def _ablation(document: Document) -> str:
@@ -163,19 +171,21 @@ def _ablation(document: Document) -> str:
 
 
 def _growth(found: Mapping[str, Document]) -> str:
-    document = found.get("uniform")
+    document = found.get("open-0.9") or found.get("mixed")
     if document is None:
         return ""
     lines = [
-        "## Cost per image over a run",
+        "## Cost over a run",
         "",
-        "Uniform jobs at saturation: CPU seconds a job, first and second half.",
+        "CPU milliseconds a UNet row, all that happened between the calls included, in the first and the second half",
+        f"of the calls of *{TITLES[document['section']]}*; a call of few rows costs more a row.",
         "",
     ]
-    lines += ["| policy | first half | second half |", "|---|---|---|"]
+    lines += ["| policy | first half | second half | rows/call, first half | second half |", "|---|---|---|---|---|"]
     for name, item in _policies(document).items():
-        first, second = item["cpu_s_per_job_by_half"]
-        lines.append(f"| {name} | {first:.3f} | {second:.3f} |")
+        first, second = item["by_half"]
+        costs = f"{1e3 * first['cpu_s_per_row']:.1f} | {1e3 * second['cpu_s_per_row']:.1f}"
+        lines.append(f"| {name} | {costs} | {first['rows_per_call']:.1f} | {second['rows_per_call']:.1f} |")
     return "\n".join(lines)
 
 
@@ -187,7 +197,10 @@ def _simulated(out: Path, found: Mapping[str, Document]) -> str:
         "## The simulator beside the bench",
         "",
         "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone",
-        "(one factor on each side, and the steps between refreshes), then run on the traces of the other tables.",
+        "(one factor on each side, and the steps between refreshes), then run on the traces of the other tables. It is",
+        "told the machine's pace before each of them, by the tuner's times; a shared machine is not always as fast: "
+        + ", ".join(f"{name} {pace(found, name):.2f}" for name in found if not name.startswith("ablation"))
+        + " of that before the fitted one.",
         "",
         "| table | policy | mean E2E (s) | simulated | off | P99 E2E (s) | simulated | off |",
         "|---|---|---|---|---|---|---|---|",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from synerdiff.policy.cost import CostModel
@@ -16,15 +16,25 @@ from synerdiff.policy.simulator.pipeline import Batching, PipelineRun
 Document = dict[str, Any]
 FITTED_ON = "mixed"
 PIPELINES = ("diffusers", "static")
+BESIDE = "beside.json"
+"""This machine's profile with decodes on a second thread, which is how ``continuous-naive`` runs."""
+
 REFRESHES = tuple(round(1.0 + 0.1 * step, 1) for step in range(1, 80))
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Profiles of the engine and of the plain pipeline, scaled to what the fitted trace took."""
+    """Profiles of the engine, of the engine with decodes beside its calls, and of the plain pipeline, scaled to what
+    the fitted trace took."""
 
     engine: Profile
+    beside: Profile | None
     pipeline: Profile | None
+
+    def at(self, pace: float) -> Fit:
+        """The same on a machine that takes ``pace`` times as long."""
+        beside, pipeline = (each and _scaled(each, pace) for each in (self.beside, self.pipeline))
+        return Fit(_scaled(self.engine, pace), beside, pipeline)
 
 
 def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
@@ -32,19 +42,27 @@ def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
     kept = out / "profile.json"
     if not kept.exists() or FITTED_ON not in found:
         return []
-    fit = _fit(parse_profile(kept.read_text(encoding="utf-8")), found[FITTED_ON], _jobs(out, found[FITTED_ON]))
+    profiles = [parse_profile(path.read_text(encoding="utf-8")) for path in (kept, out / BESIDE) if path.exists()]
+    fit = _fit(profiles, found[FITTED_ON], _jobs(out, found[FITTED_ON]))
     rows = []
     for section, document in found.items():
         if section.startswith("ablation"):
             continue
-        jobs = _jobs(out, document)
+        jobs, there = _jobs(out, document), fit.at(pace(found, section))
         for item in document["policies"]:
-            outcome = _simulate(item["policy"], jobs, fit, document)
+            outcome = _simulate(item["policy"], jobs, there, document)
             if outcome is not None:
                 simulated = summary(outcome.e2e_s)
                 pairs = {which: (item["e2e_s"][which], simulated[which]) for which in ("mean", "p99")}
                 rows.append({"section": section, "policy": item["policy"], "fitted": section == FITTED_ON, **pairs})
     return rows
+
+
+def pace(found: Mapping[str, Document], section: str) -> float:
+    """How long the plain pipeline's steps took before a section, in units of those before the fitted one."""
+    fitted, times = (found[name]["static"].get("times") or {} for name in (FITTED_ON, section))
+    ratios = [times[cap]["step_s"] / fitted[cap]["step_s"] for cap in times if fitted.get(cap, {}).get("step_s")]
+    return median(ratios) if ratios else 1.0
 
 
 def _jobs(out: Path, document: Document) -> list[SimJob]:
@@ -54,6 +72,8 @@ def _jobs(out: Path, document: Document) -> list[SimJob]:
 
 
 def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document) -> Outcome | None:
+    if policy == "continuous-naive" and fit.beside is not None:
+        return simulate(policy, jobs, Scenario(fit.beside, cap=document["batch_cap"]))
     if policy not in PIPELINES:
         return simulate(policy, jobs, Scenario(fit.engine, cap=document["batch_cap"]))
     if fit.pipeline is None:
@@ -63,18 +83,20 @@ def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document) -> 
     return PipelineRun(CostModel(fit.pipeline), jobs, batching, gpus=1, policy=policy).run()
 
 
-def _fit(profile: Profile, document: Document, jobs: list[SimJob]) -> Fit:
+def _fit(profiles: list[Profile], document: Document, jobs: list[SimJob]) -> Fit:
+    profile, *rest = profiles
     items = {item["policy"]: item for item in document["policies"]}
     pipeline = _pipeline_profile(profile, document["static"].get("times") or {})
-    plain = Fit(profile, pipeline)
-    engine = _scaled(profile, _factor("continuous", items, jobs, plain, document))
+    plain = Fit(profile, None, pipeline)
+    factor = _factor("continuous", items, jobs, plain, document)
+    engine = _scaled(profile, factor)
     if pipeline is not None:
         pipeline = _scaled(pipeline, _factor("diffusers", items, jobs, plain, document))
     skips = {}
     for policy, quality in (("synerdiff", "balanced"), ("synerdiff-fast", "fast")):
         if policy in items:
             skips[quality] = _refresh(policy, quality, items[policy]["rows_skipped"], jobs, engine, document)
-    return Fit(replace(engine, skips=skips), pipeline)
+    return Fit(replace(engine, skips=skips), _scaled(rest[0], factor) if rest else None, pipeline)
 
 
 def _factor(policy: str, items: Mapping[str, Document], jobs: list[SimJob], fit: Fit, document: Document) -> float:

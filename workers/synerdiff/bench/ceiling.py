@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 
 from synerdiff.bench.outcome import Run
-from synerdiff.engine.lean import LeanUNet
+from synerdiff.engine.decode import Granularity, decode_chunks
+from synerdiff.engine.lean import ALONE, LeanUNet
 from synerdiff.engine.model import LoadedModel
 
 SAMPLES = 6
@@ -33,15 +34,26 @@ def _wait(device: torch.device) -> None:
 
 
 class Ceiling:
-    """Times bare calls of a model by shape, each shape once per instance; ``unet`` is the form of it that is called."""
+    """Times bare calls of a model by shape, each shape once per instance.
 
-    def __init__(self, model: LoadedModel, unet: torch.nn.Module, context: tuple[int, int]) -> None:
+    They are the calls that the engine makes for images of class ``quality``; with None, the plain pipeline's.
+    """
+
+    def __init__(self, model: LoadedModel, context: tuple[int, int], quality: str | None) -> None:
         self._model = model
-        self._unet = unet
+        self._unet = model.unet if quality is None else model.unet_in(model.dtype)
         self._vae = model.vae
+        self._exact = quality == "exact"
+        self._kernels = None if quality is None else model.kernels(quality)
         self._context = context
-        self._channels: int = unet.config.in_channels  # type: ignore[union-attr,assignment]
+        self._channels: int = model.unet.config.in_channels  # type: ignore[union-attr,assignment]
         self._spent: dict[tuple[str, int, int, int], float] = {}
+
+    @torch.inference_mode()
+    def warm_up(self, rows: int, height: int, width: int) -> None:
+        """Make a call of each number of rows up to ``rows``, for the first one of a number prepares its kernels."""
+        for number in range(1, rows + 1):
+            self._unet_call(number, height, width)()
 
     @torch.inference_mode()
     def seconds(self, run: Run) -> float:
@@ -63,7 +75,8 @@ class Ceiling:
         latents = torch.randn(rows, self._channels, height, width, device=device, dtype=dtype)
         timesteps = torch.full((rows,), 500.0, device=device)
         context = torch.randn(rows, *self._context, device=device, dtype=dtype)
-        known = {"projected": self._unet.project(context)} if isinstance(self._unet, LeanUNet) else {}
+        lean = isinstance(self._unet, LeanUNet) and not (self._exact and rows <= ALONE)
+        known = {"projected": self._unet.project(context)} if lean else {}  # type: ignore[operator]
         return lambda: self._unet(latents, timesteps, encoder_hidden_states=context, return_dict=False, **known)
 
     def _vae_call(self, count: int, height: int, width: int) -> Callable[[], object]:
@@ -72,4 +85,7 @@ class Ceiling:
         channels: int = self._vae.config.latent_channels  # type: ignore[union-attr,assignment]
         device, dtype = self._model.device, self._model.vae_dtype
         latents = torch.randn(count, channels, height // factor, width // factor, device=device, dtype=dtype)
-        return lambda: self._vae.decode(latents, return_dict=False)  # type: ignore[operator]
+        kernels = self._kernels
+        if kernels is None:
+            return lambda: self._vae.decode(latents, return_dict=False)  # type: ignore[operator]
+        return lambda: decode_chunks(self._vae, latents, Granularity.WHOLE, kernels).run()

@@ -25,7 +25,6 @@ class _Session:
         self.arrivals = Arrivals(trace)
         self._engine = engine
         self._quality = quality
-        self._cpu = time.process_time()
         self._backlog: deque[Request] = deque()
         self._requests = {item.request.job_id: item.request for item in trace}
 
@@ -71,14 +70,13 @@ class _Session:
         self.run.decodes[1, *event.pixels.shape[:2]] += 1
         if len(job.images) == self._requests[event.job_id].n:
             job.done_s = self.arrivals.now()
-            self.run.cpu_marks.append(time.process_time() - self._cpu)
 
 
 def run_engine(policy: str, engine: Engine, trace: Sequence[Arrival], quality: str, scheduler: Scheduler | None) -> Run:
     """Run a trace through an engine; ``quality`` replaces the trace's own, ``scheduler`` writes plans each second."""
     session = _Session(policy, engine, trace, quality)
     cpu = time.process_time()
-    with CallCounter(engine.model.unet_in(engine.model.dtype), session.run.calls):
+    with CallCounter(engine.model.unet_in(engine.model.dtype), session.run):
         while not session.over:
             session.admit()
             now = session.arrivals.now()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +35,7 @@ class JobOutcome:
 class Run:
     """One run over a trace. ``calls`` counts UNet calls by (rows, latent height, latent width).
 
-    ``cpu_marks`` are the CPU seconds spent when each job was done, in that order.
+    ``marks`` are, for each call in order, its rows and the process's CPU seconds when it began.
     """
 
     policy: str
@@ -41,7 +43,7 @@ class Run:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     rows_skipped: int = 0
-    cpu_marks: list[float] = field(default_factory=list)
+    marks: list[tuple[int, float]] = field(default_factory=list)
     calls: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     decodes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
 
@@ -56,12 +58,14 @@ class Run:
         return sum(rows * count for (rows, _, _), count in self.calls.items())
 
     @property
-    def cpu_by_half(self) -> tuple[float, float]:
-        """CPU seconds a job in the first and in the second half of the run: alike unless cost grows with uptime."""
-        marks, half = self.cpu_marks, len(self.cpu_marks) // 2
-        if not half:
-            return 0.0, 0.0
-        return marks[half - 1] / half, (marks[-1] - marks[half - 1]) / (len(marks) - half)
+    def by_half(self) -> list[dict[str, float]]:
+        """CPU seconds a UNet row (``cpu_s_per_row``, all that happened between the calls included) and
+        ``rows_per_call`` in the first and in the second half of the calls: alike unless cost grows with uptime.
+
+        The last call is where the second half ends, so what follows it is in neither.
+        """
+        half = len(self.marks) // 2
+        return [_span(self.marks[: half + 1]), _span(self.marks[half:])]
 
     @property
     def mean_rows_per_call(self) -> float:
@@ -69,12 +73,20 @@ class Run:
         return self.rows_run / max(1, self.calls.total())
 
 
+def _span(marks: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """From the first of the calls to the beginning of the last."""
+    rows = sum(rows for rows, _ in marks[:-1])
+    if not rows:
+        return {"cpu_s_per_row": 0.0, "rows_per_call": 0.0}
+    return {"cpu_s_per_row": (marks[-1][1] - marks[0][1]) / rows, "rows_per_call": rows / (len(marks) - 1)}
+
+
 class CallCounter:
     """Counts a UNet's calls by shape while it is active, the same way for every policy."""
 
-    def __init__(self, unet: torch.nn.Module, calls: Counter[tuple[int, int, int]]) -> None:
+    def __init__(self, unet: torch.nn.Module, run: Run) -> None:
         self._unet = unet
-        self._calls = calls
+        self._run = run
 
     def __enter__(self) -> None:
         self._handle = self._unet.register_forward_pre_hook(self._count, with_kwargs=True)
@@ -84,4 +96,5 @@ class CallCounter:
 
     def _count(self, _module: torch.nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
         rows, _channels, height, width = (args[0] if args else kwargs["sample"]).shape
-        self._calls[rows, height, width] += 1
+        self._run.calls[rows, height, width] += 1
+        self._run.marks.append((rows, time.process_time()))

@@ -121,7 +121,7 @@ def run_static(policy: str, pipeline: Pipeline, trace: Sequence[Arrival], batchi
     arrivals = Arrivals(trace)
     waiting: list[Request] = []
     cpu = time.process_time()
-    with CallCounter(pipeline.pipe.unet, run.calls):
+    with CallCounter(pipeline.pipe.unet, run):
         while waiting or not arrivals.over:
             waiting += arrivals.arrived()
             if not waiting:
@@ -132,7 +132,6 @@ def run_static(policy: str, pipeline: Pipeline, trace: Sequence[Arrival], batchi
             waiting = [request for request in waiting if request not in batch]
             images, stepped = pipeline.generate(batch)
             _record(run, batch, images, arrivals.now(), arrivals.since(stepped))
-            run.cpu_marks += [time.process_time() - cpu] * len(batch)
     run.wall_s, run.cpu_s = arrivals.now(), time.process_time() - cpu
     return run
 

@@ -55,12 +55,17 @@ def figures(runs: Sequence[Run], ceilings: Sequence[float], reference: Run, qual
         "rows_run": runs[-1].rows_run,
         "rows_skipped": runs[-1].rows_skipped,
         "cpu_s_per_image": median(run.cpu_s / images for run in runs),
-        "cpu_s_per_job_by_half": [median(run.cpu_by_half[half] for run in runs) for half in (0, 1)],
+        "rounds": len(runs),
+        "by_half": [_medians([run.by_half[half] for run in runs]) for half in (0, 1)],
         "mean_rows_per_call": median(run.mean_rows_per_call for run in runs),
         "ceiling_share": median(ceiling / run.wall_s for ceiling, run in zip(ceilings, runs, strict=True)),
         "ssim": score,
         "failed": score["mean"] < mean_floor or score["worst"] < worst_floor,
     }
+
+
+def _medians(values: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: median(each[name] for each in values) for name in values[0]}
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -136,8 +136,8 @@ def planned(scenario: Scenario, planner: Planner) -> Steered:
 
 
 def naive_plan(cap: int, cost: CostModel) -> PlanView:
-    """Continuous batching with every waiting decode whole beside the next UNet call, whatever it delays."""
-    waiting = np.arange(NAIVE_QUEUE + 1)
+    """Continuous batching with a whole decode beside every UNet call while an image waits, whatever it delays."""
+    waiting = np.minimum(np.arange(NAIVE_QUEUE + 1), 1)
     shape = (cap + 1, NAIVE_QUEUE + 1)
     unet = np.ones(shape, dtype=np.uint8)
     unet[0] = 0

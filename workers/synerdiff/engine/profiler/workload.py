@@ -18,6 +18,7 @@ from synerdiff.engine.types import Request
 
 STEPS = 25
 GUIDANCE = 5.0
+QUALITY = "balanced"
 
 
 class Workload:
@@ -74,7 +75,7 @@ class Workload:
 
     def decode(self, granularity: str) -> ChunkedDecode:
         """A decode that has not begun."""
-        return decode_chunks(self.model.vae, self._latents, granularity)
+        return decode_chunks(self.model.vae, self._latents, granularity, self.model.kernels(QUALITY))
 
     def wait(self) -> None:
         """Wait until the device has finished."""
