@@ -20,8 +20,10 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "lcm-xl", "turbo")
+FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "lcm-xl", "turbo", "sd-turbo")
 LARGE = ("sdxl", "lcm-xl", "turbo")
+OPENCLIP = ("sd2", "sd-turbo")
+_TURBO = {"turbo": "EulerAncestralDiscreteScheduler", "sd-turbo": "EulerDiscreteScheduler"}
 _WIDTH = 32
 
 
@@ -29,7 +31,8 @@ def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None =
     """Save a random checkpoint of ``family`` under ``path`` (64x64 images, latents of 8x8) and return ``path``.
 
     ``prediction`` defaults to what the family has: v-prediction for SD 2, epsilon for the others. ``lcm-xl`` and
-    ``turbo`` are SDXL with a guidance embedding, and with the scheduler of SDXL-Turbo.
+    ``turbo`` are SDXL with a guidance embedding, and with the scheduler of SDXL-Turbo; ``sd-turbo`` is SD 2 that
+    predicts epsilon with the scheduler of SD-Turbo.
     """
     torch.manual_seed(seed)
     prediction = prediction or ("v_prediction" if family == "sd2" else "epsilon")
@@ -41,7 +44,7 @@ def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None =
         "vae": _vae(),
         "scheduler": _scheduler(prediction),
         "tokenizer": tokenizer,
-        "text_encoder": CLIPTextModel(_text_config("gelu" if family == "sd2" else "quick_gelu")),
+        "text_encoder": CLIPTextModel(_text_config("gelu" if family in OPENCLIP else "quick_gelu")),
     }
     if family in LARGE:
         encoder_2 = CLIPTextModelWithProjection(_text_config("gelu", projection=_WIDTH))
@@ -50,14 +53,13 @@ def make_checkpoint(path: Path, family: str = "sd1", *, prediction: str | None =
         extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         pipeline = plain(**common, **extras)
     pipeline.save_pretrained(path, safe_serialization=True)
-    if family == "turbo":
-        _as_turbo(path)
+    if family in _TURBO:
+        _as_turbo(path, _TURBO[family])
     return path
 
 
-def _as_turbo(path: Path) -> None:
-    """Give a checkpoint the scheduler of SDXL-Turbo, which keeps what other schedulers read from its config."""
-    name = "EulerAncestralDiscreteScheduler"
+def _as_turbo(path: Path, name: str) -> None:
+    """Give a checkpoint a Turbo repository's scheduler, which keeps what other schedulers read from its config."""
     for file, change in (
         ("scheduler/scheduler_config.json", {"_class_name": name, "timestep_spacing": "trailing"}),
         ("model_index.json", {"scheduler": ["diffusers", name]}),
@@ -68,7 +70,7 @@ def _as_turbo(path: Path) -> None:
 
 def _unet(family: str) -> Any:
     options: dict[str, Any] = {"attention_head_dim": 2, "cross_attention_dim": _WIDTH}
-    if family == "sd2":
+    if family in OPENCLIP:
         options["use_linear_projection"] = True
     if family.startswith("lcm"):
         options["time_cond_proj_dim"] = 64

@@ -37,6 +37,7 @@ RANDOM = (
     ("lcm", "v_prediction"),
     ("lcm-xl", "epsilon"),
     ("turbo", "epsilon"),
+    ("sd-turbo", "epsilon"),
 )
 CONFIG = EngineConfig(capacity=64, float_images=True)
 

@@ -135,11 +135,12 @@ def test_a_seed_gives_one_image_whoever_is_beside_it(sampler: str) -> None:
         ("lcm", "v_prediction"),
         ("lcm-xl", "epsilon"),
         ("turbo", "epsilon"),
+        ("sd-turbo", "epsilon"),
     ],
 )
 def test_every_family_equals_its_pipeline(family: str, prediction: str) -> None:
     pair = random_pair(family, prediction)
-    assert pair.model.family == {"lcm-xl": "lcm", "turbo": "sdxl"}.get(family, family)
+    assert pair.model.family == {"lcm-xl": "lcm", "turbo": "sdxl", "sd-turbo": "sd2"}.get(family, family)
     samplers = pair.model.entry.samplers
     requests = [request(sampler, sampler=sampler, seed=number) for number, sampler in enumerate(samplers)]
     for item in requests:
@@ -170,15 +171,17 @@ def test_the_lcm_pipeline_itself(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() <= ALONE
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_turbo_takes_few_steps_without_guidance(steps: int) -> None:
-    pair = random_pair("turbo", "epsilon")
+@pytest.mark.parametrize("family", ["turbo", "sd-turbo"])
+def test_turbo_takes_few_steps_without_guidance(family: str) -> None:
+    pair = random_pair(family, "epsilon")
     requests = [
-        request(sampler, sampler=sampler, steps=steps, guidance_scale=0.0) for sampler in ("euler_a", "euler", "ddim")
+        request(f"{sampler}-{steps}", sampler=sampler, steps=steps, guidance_scale=0.0, seed=steps)
+        for sampler in ("euler_a", "euler", "ddim")
+        for steps in (1, 2, 3, 4)
     ]
     assert max(pair.difference(requests).values()) <= MIXED
     for item in requests:
-        assert pair.difference([item])[item.job_id] <= ALONE
+        assert pair.difference([item])[item.job_id] <= ALONE, item.job_id
 
 
 def test_an_empty_and_a_given_negative_prompt_on_sdxl() -> None:

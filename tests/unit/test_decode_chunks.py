@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from synerdiff.engine.decode import GRANULARITIES, ChunkedDecode, decode_in_float32, decode_plan, ready_vae
+from synerdiff.engine.decode import GRANULARITIES, ChunkedDecode, decode_in_float32, decode_plan
 from synerdiff.engine.decode.kernels import PackedKernels
 from synerdiff.protocol.errors import ModelError
 from tests.decoders import make_latents, make_vae, whole_decode
@@ -162,11 +162,6 @@ def test_a_decoder_of_another_kind_is_a_model_error_that_names_the_block() -> No
     vae.decoder.up_blocks[1] = torch.nn.Identity()
     with pytest.raises(ModelError, match=r"up\.1 is a Identity"):
         decode_plan(vae, 8, 8, "whole")
-
-
-def test_force_upcast_means_float32() -> None:
-    assert ready_vae(make_vae(force_upcast=True).half()).dtype == torch.float32
-    assert ready_vae(make_vae(force_upcast=False).half()).dtype == torch.float16
 
 
 def test_bfloat16_strips_are_as_near_to_float32_as_the_whole_decode_is() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from benchmarks.checkpoints import make_checkpoint
 from synerdiff.engine.checkpoint import inspect
-from synerdiff.engine.model import load_model, shipped_path
+from synerdiff.engine.model import load_model, precisions, resolve, shipped_path
 from synerdiff.protocol.errors import ModelError
 from synerdiff.workers.engines import build
 from synerdiff.workers.messages import EngineSpec
@@ -184,6 +186,32 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 def test_a_hub_id_needs_a_revision() -> None:
     with pytest.raises(ModelError, match=r"some/model.*needs a pinned revision"):
         load_model("some/model")
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "../main", "abc123", "F" * 40])
+def test_a_revision_that_can_move_is_refused(revision: str) -> None:
+    with pytest.raises(ModelError, match=r"revision of some/model must be a commit hash.*may move; got"):
+        load_model("some/model", revision=revision)
+
+
+def test_a_pinned_revision_comes_from_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    cached, commit = tmp_path / "models--some--model/snapshots", "0123456789" * 4
+    shutil.copytree(shipped_path(), cached / commit)
+
+    assert resolve("some/model", commit) == cached / commit
+    with pytest.raises(ModelError, match=r"some/model at revision f{40} cannot be fetched from the hub"):
+        resolve("some/model", "f" * 40)
+
+
+def test_half_precision_on_a_gpu_with_the_vae_that_is_asked_for(copied: Path) -> None:
+    half, single = torch.float16, torch.float32
+    for upcast, vae in ((True, single), (False, half)):
+        change_json(copied / "vae/config.json", force_upcast=upcast)
+        checkpoint = inspect(copied)
+        assert precisions(checkpoint, torch.device("cuda:0")) == (half, vae)
+        assert precisions(checkpoint, torch.device("cpu")) == (single, single)
 
 
 def test_an_unknown_device_is_named() -> None:

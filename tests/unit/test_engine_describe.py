@@ -34,7 +34,6 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         ("sd1", "Stable Diffusion 1.x", "epsilon"),
         ("sd2", "Stable Diffusion 2.x", "v_prediction"),
         ("sdxl", "Stable Diffusion XL", "epsilon"),
-        ("turbo", "Stable Diffusion XL", "epsilon"),
     ],
 )
 def test_families_with_guidance(described: dict[str, dict[str, Any]], made: str, family: str, prediction: str) -> None:
@@ -43,7 +42,21 @@ def test_families_with_guidance(described: dict[str, dict[str, Any]], made: str,
     assert found["samplers"] == list(SAMPLERS)
     assert found["features"]["guidance"]["applies"]
     assert "not calibrated" in found["features"]["skip_guidance"]["note"]
-    assert found["features"]["few_steps"]["applies"] == (made == "turbo")
+    assert not found["features"]["few_steps"]["applies"]
+
+
+@pytest.mark.parametrize(("made", "family"), [("turbo", "Stable Diffusion XL"), ("sd-turbo", "Stable Diffusion 2.x")])
+def test_turbo_is_told_by_its_scheduler(described: dict[str, dict[str, Any]], made: str, family: str) -> None:
+    found = described[made]
+    assert (found["family_name"], found["prediction"]) == (family, "epsilon")
+    assert found["samplers"] == list(SAMPLERS)
+    features = found["features"]
+    assert "ask for guidance_scale 0" in features["guidance"]["note"]
+    assert not features["skip_guidance"]["applies"]
+    assert features["few_steps"] == {
+        "applies": True,
+        "note": "its scheduler is that of Turbo checkpoints: 1 to 4 steps with guidance_scale 0 suit them",
+    }
 
 
 @pytest.mark.parametrize("made", ["lcm", "lcm-xl"])

@@ -10,7 +10,7 @@ import pytest
 from tools.tiny_emoji.scenes.art import Art, caption_nouns, load_art, split_colour, unseen_nouns
 from tools.tiny_emoji.scenes.backgrounds import PLACES
 from tools.tiny_emoji.scenes.captions import SYNONYMS, article, caption
-from tools.tiny_emoji.scenes.colours import BACKGROUNDS, OBJECT_COLOURS, name_of
+from tools.tiny_emoji.scenes.colours import BACKGROUNDS, HUES, OBJECT_COLOURS, dominant, in_colour, name_of
 from tools.tiny_emoji.scenes.compose import Mix, compose, reference
 from tools.tiny_emoji.scenes.held_out import HeldOut, held_out_prompts, is_held_out
 from tools.tiny_emoji.scenes.scene import Scene, Thing, scene_of
@@ -89,6 +89,21 @@ def test_art_held_out_of_the_vae_is_in_no_caption() -> None:
 )
 def test_hues_have_names(hue: float, value: float, name: str) -> None:
     assert name_of(hue, value) == name
+
+
+@pytest.mark.parametrize("noun", ["pine tree", "tree"])
+def test_recoloured_art_has_the_colour_that_captions_say(noun: str) -> None:
+    for sprite in load_art({noun}).of(noun, "flat"):
+        assert sprite.hue is not None
+        for colour in HUES:
+            assert dominant(in_colour(sprite.image, sprite.hue, colour))[1] in (colour, None)
+
+
+def test_a_recoloured_thing_is_never_called_by_a_name_of_another_colour() -> None:
+    rng = np.random.default_rng(2)
+    scene = Scene("flat", "white", (Thing("bird", "blue", recoloured=True),))
+    said = [caption(scene, rng) for _ in range(100)]
+    assert all("blue bird" in one for one in said)
 
 
 def test_colours_are_parted_from_nouns() -> None:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     model_path: str | None = Field(
         default=None, description="directory or hub id of its weights; empty: the shipped model"
     )
-    model_revision: str | None = Field(default=None, description="pinned revision of a hub id")
+    model_revision: str | None = Field(default=None, description="full commit hash of a hub id")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(default=0, ge=0, description="torch threads of an engine; 0 chooses")
     executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")

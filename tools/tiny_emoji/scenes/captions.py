@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tools.tiny_emoji.scenes.art import split_colour
 from tools.tiny_emoji.scenes.backgrounds import PLACES
 from tools.tiny_emoji.scenes.scene import Scene, Thing
 
@@ -42,6 +43,8 @@ def _noun_phrase(thing: Thing, size: str | None, rng: np.random.Generator) -> st
     """A recoloured thing always says its colour, another half the time."""
     synonym = thing.noun in SYNONYMS and rng.random() < 0.15
     noun = SYNONYMS[thing.noun] if synonym else thing.noun
+    if thing.recoloured and split_colour(noun)[0] is not None:
+        noun = thing.noun  # no blue red bird
     said = thing.colour is not None and (thing.recoloured or rng.random() < 0.5)
     phrase = " ".join(word for word in (size, thing.colour if said else None, noun) if word)
     bare = noun in PLURAL and size is None and (phrase == noun or rng.random() < 0.5)

@@ -31,13 +31,15 @@ BACKGROUNDS: Mapping[str, tuple[int, int, int]] = {
 }
 OBJECT_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
 _BOUNDS = ((12, "red"), (38, "orange"), (64, "yellow"), (168, "green"), (245, "blue"), (290, "purple"), (345, "pink"))
+_BROWN_WHERE_DARK = ("orange", "red")
+_DARK = 0.62
 _TURN = 360 / 256  # degrees for each step of Pillow's hue
 
 
 def name_of(hue: float, value: float) -> str:
-    """The name of a hue in degrees; dark orange and red (``value`` below 0.62) are brown."""
+    """The name of a hue in degrees; orange and red are brown where they are dark."""
     name = next((name for bound, name in _BOUNDS if hue < bound), "red")
-    return "brown" if name in ("orange", "red") and value < 0.62 else name
+    return "brown" if name in _BROWN_WHERE_DARK and value < _DARK else name
 
 
 def dominant(art: Image.Image) -> tuple[float, str] | tuple[None, None]:
@@ -56,10 +58,19 @@ def dominant(art: Image.Image) -> tuple[float, str] | tuple[None, None]:
     return angle, name_of(angle, float(np.median(value[coloured])))
 
 
-def rotated(art: Image.Image, degrees: float) -> Image.Image:
-    """RGBA art with every hue turned by ``degrees``."""
+def in_colour(art: Image.Image, hue: float, colour: str) -> Image.Image:
+    """RGBA art of the mean ``hue`` in one of :data:`HUES`: every hue turned, and what would be brown made lighter."""
     hsv = np.asarray(art.convert("RGB").convert("HSV")).copy()
-    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(degrees / _TURN)) % 256
+    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round((HUES[colour] - hue) / _TURN)) % 256
+    if colour in _BROWN_WHERE_DARK:
+        hsv[..., 2] = _lighter(hsv[..., 2], np.asarray(art.getchannel("A")) > 128)
     turned = Image.fromarray(hsv, "HSV").convert("RGB")
     turned.putalpha(art.getchannel("A"))
     return turned
+
+
+def _lighter(value: Image8, opaque: npt.NDArray[np.bool_]) -> Image8:
+    """Values whose median over the ``opaque`` pixels is well above dark."""
+    factor = max(1.0, 1.25 * _DARK * 255 / max(1.0, float(np.median(value[opaque]))))
+    lighter: Image8 = np.minimum(value * factor, 255).astype(np.uint8)
+    return lighter

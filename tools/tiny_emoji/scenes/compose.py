@@ -11,7 +11,7 @@ from PIL import Image
 
 from tools.tiny_emoji.scenes.art import STYLES, Art, Sprite
 from tools.tiny_emoji.scenes.backgrounds import PLACES, SIZE, background
-from tools.tiny_emoji.scenes.colours import BACKGROUNDS, HUES, Image8, rotated
+from tools.tiny_emoji.scenes.colours import BACKGROUNDS, HUES, Image8, in_colour
 from tools.tiny_emoji.scenes.held_out import HeldOut, is_held_out
 from tools.tiny_emoji.scenes.scene import Scene, Thing
 
@@ -29,7 +29,7 @@ class Mix:
     places: float = 0.18
     pairs: float = 0.08
     layouts: float = 0.12
-    recolours: float = 0.3
+    recolours: float = 0.5
     flips: float = 0.5
     styles: tuple[str, ...] = STYLES
 
@@ -58,7 +58,7 @@ def _kind(mix: Mix, rng: np.random.Generator) -> str:
 
 
 def _in_colour(sprite: Sprite, colour: str) -> Image.Image:
-    return sprite.image if sprite.hue is None else rotated(sprite.image, HUES[colour] - sprite.hue)
+    return sprite.image if sprite.hue is None else in_colour(sprite.image, sprite.hue, colour)
 
 
 def _pick(art: Art, style: str, mix: Mix, rng: np.random.Generator) -> tuple[Image.Image, Thing]:

@@ -89,12 +89,15 @@ def _guidance(checkpoint: Checkpoint) -> Feature:
             False,
             "its guidance is distilled: the scale goes into the UNet, a step is one row, negative prompts do nothing",
         )
-    return Feature(True, "a step with guidance_scale above 1 is two rows; at 1 or below it is one")
+    rows = "a step with guidance_scale above 1 is two rows; at 1 or below it is one"
+    return Feature(True, f"it was made for none: ask for guidance_scale 0; {rows}" if _turbo(checkpoint) else rows)
 
 
 def _skipping(checkpoint: Checkpoint, calibration: Calibration) -> Feature:
     if checkpoint.family == "lcm":
         return Feature(False, "there is no unconditional pass to skip")
+    if _turbo(checkpoint):
+        return Feature(False, "at guidance_scale 0, which it was made for, there is no unconditional pass to skip")
     never = ", ".join(sampler for sampler, share in calibration.samplers.items() if share == 0.0)
     without = f"; never with {never}" if never else ""
     if calibration.model_hash:
@@ -114,8 +117,13 @@ def _chunking(checkpoint: Checkpoint) -> Feature:
 def _few_steps(checkpoint: Checkpoint) -> Feature:
     if checkpoint.family == "lcm":
         return Feature(True, "made for 2 to 8 steps with the lcm sampler")
-    scheduler = checkpoint.configs["scheduler"]
-    euler = str(scheduler.get("_class_name", "")).startswith("Euler")
-    if euler and scheduler.get("timestep_spacing") == "trailing":
+    if _turbo(checkpoint):
         return Feature(True, "its scheduler is that of Turbo checkpoints: 1 to 4 steps with guidance_scale 0 suit them")
     return Feature(False, "made for about 20 steps or more")
+
+
+def _turbo(checkpoint: Checkpoint) -> bool:
+    """Whether its scheduler is that of SD-Turbo or SDXL-Turbo; nothing else in a checkpoint tells them apart."""
+    scheduler = checkpoint.configs["scheduler"]
+    euler = str(scheduler.get("_class_name", "")).startswith("Euler")
+    return euler and scheduler.get("timestep_spacing") == "trailing"

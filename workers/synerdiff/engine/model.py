@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,12 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def precisions(checkpoint: Checkpoint, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """Single precision on a CPU, half on a GPU; then the VAE's, which is single where its config asks for that."""
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    return dtype, torch.float32 if checkpoint.configs["vae"].get("force_upcast") else dtype
+
+
 def _schedule_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The scheduler config with the changes that ``StableDiffusionPipeline`` makes to it without a word."""
     config = checkpoint.configs["scheduler"]
@@ -113,6 +120,11 @@ def resolve(path: str | Path | None, revision: str | None) -> Path:
         return local
     if not revision:
         raise ModelError(f"{path} is no directory here, and as a hub id it needs a pinned revision (a commit hash)")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ModelError(
+            f"the revision of {path} must be a commit hash of 40 hexadecimal digits, since a branch or tag may move; "
+            f"got {revision!r:.60}"
+        )
     from huggingface_hub import snapshot_download
 
     try:
@@ -141,8 +153,7 @@ def load_model(
     if threads > 0:
         torch.set_num_threads(threads)
     checkpoint = inspect(resolve(path, revision))
-    dtype = torch.float16 if target.type == "cuda" else torch.float32
-    vae_dtype = torch.float32 if checkpoint.configs["vae"].get("force_upcast") else dtype
+    dtype, vae_dtype = precisions(checkpoint, target)
     encoders = [part for part in ("text_encoder", "text_encoder_2") if part in checkpoint.configs]
     model_hash = checkpoint.hash()
     if expected_hash and model_hash != expected_hash.lower():

@@ -7,7 +7,7 @@ runs as a whole (bitwise as diffusers runs it) and in row strips (within 1e-5).
 
 from .chunked import ChunkedDecode, decode_chunks
 from .granularity import GRANULARITIES, Chunk, DecodePlan, Granularity, decode_plan, granularities
-from .image import decode_in_float32, ready_vae, to_image
+from .image import decode_in_float32, to_image
 
 __all__ = [
     "GRANULARITIES",
@@ -19,6 +19,5 @@ __all__ = [
     "decode_in_float32",
     "decode_plan",
     "granularities",
-    "ready_vae",
     "to_image",
 ]

@@ -1,4 +1,4 @@
-"""From a decoder's output to an image, and what a VAE's precision asks for."""
+"""From a decoder's output to an image, in half precision or once more in single."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from torch import Tensor
 def to_image(sample: Tensor) -> Tensor:
     """Map a decoded ``[1, 3, H, W]`` from [-1, 1] to a float32 ``[3, H, W]`` in [0, 1], as diffusers' pipelines do."""
     return (sample[0] * 0.5 + 0.5).clamp(0, 1).float()
-
-
-def ready_vae(vae: Any) -> Any:
-    """Give a VAE the precision it asks for: ``force_upcast`` means float32. Changes and returns ``vae``."""
-    if vae.config.force_upcast and vae.dtype in (torch.float16, torch.bfloat16):
-        vae.to(torch.float32)
-    return vae.eval()
 
 
 @torch.inference_mode()
