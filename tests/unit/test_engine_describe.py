@@ -17,7 +17,8 @@ from synerdiff.engine.calibration import FILE_NAME
 from synerdiff.engine.checkpoint import inspect
 from synerdiff.engine.describe import describe
 from synerdiff.engine.model import shipped_path
-from synerdiff.protocol.errors import ModelError
+from synerdiff.protocol import Limits, ModelEntry, parse_job
+from synerdiff.protocol.errors import InvalidJob, ModelError
 from synerdiff.protocol.job import SAMPLERS
 
 
@@ -71,6 +72,15 @@ def test_distilled_guidance_is_not_offered_again(described: dict[str, dict[str, 
         "vae_chunking": True,
         "few_steps": True,
     }
+
+
+def test_a_job_whose_sampler_the_family_cannot_use_is_refused_when_it_is_submitted(
+    described: dict[str, dict[str, Any]],
+) -> None:
+    entry = ModelEntry(**{name: described["lcm"][name] for name in ModelEntry.model_fields})
+    with pytest.raises(InvalidJob, match="sampler must be one of lcm for lcm; got 'ddim'"):
+        parse_job({"prompt": "a fox", "sampler": "ddim"}, limits=Limits(), entry=entry)
+    assert parse_job({"prompt": "a fox", "sampler": "lcm"}, limits=Limits(), entry=entry).sampler == "lcm"
 
 
 def test_sizes_and_memory_are_counted_from_the_headers(described: dict[str, dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synerdiff.engine.model import shipped_path
 from tools.tiny_emoji.measure.border import background_of, ring_of, to_lab
@@ -14,7 +15,7 @@ from tools.tiny_emoji.measure.classifier import Judge, Net, load_judge, save_jud
 from tools.tiny_emoji.measure.control import ceiling, measure_control, score
 from tools.tiny_emoji.measure.grid import draw_grid
 from tools.tiny_emoji.measure.paired import paired
-from tools.tiny_emoji.measure.report import to_markdown
+from tools.tiny_emoji.measure.report import draw_curve, to_markdown
 from tools.tiny_emoji.scenes.art import Art, load_art
 from tools.tiny_emoji.scenes.backgrounds import background
 from tools.tiny_emoji.scenes.colours import BACKGROUNDS
@@ -107,3 +108,14 @@ def test_grids_hold_every_image() -> None:
     sheet = draw_grid(images, ["a star"] * 10)
     assert sheet.width == 8 * 132 - 4
     assert sheet.getpixel((0, sheet.height // 2)) == (8, 8, 8)
+
+
+def test_a_curve_is_drawn_over_the_samples_that_its_models_are_named_by(tmp_path: Path) -> None:
+    def picture(last: float) -> bytes:
+        rates = {name: {"3": {"all": {"object": share}}} for name, share in (("00001000", 0.1), ("00009000", last))}
+        document = {"models": rates, "ceiling": {"all": {"object": 0.9}}, "chance": {"object": 0.01}}
+        draw_curve(document, tmp_path / "curve.png")
+        return Image.open(tmp_path / "curve.png").convert("RGB").tobytes()
+
+    assert picture(0.5) == picture(0.5)
+    assert picture(0.5) != picture(0.6)

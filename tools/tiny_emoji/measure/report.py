@@ -54,7 +54,8 @@ def _pairs(document: dict[str, Any]) -> list[str]:
 
 
 def draw_curve(document: dict[str, Any], path: Path) -> None:
-    """Share right by model, a line for each question and guidance scale; needs the extra ``bench``."""
+    """Share right over training samples, which name a curve's models; a line for each guidance scale, a panel for
+    each question. Needs the extra ``bench``."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -62,16 +63,20 @@ def draw_curve(document: dict[str, Any], path: Path) -> None:
 
     models: dict[str, Any] = document["models"]
     questions = list(document["ceiling"]["all"])
+    seen = [int(name) / 1000 for name in models]
     figure, axes = plt.subplots(
-        1, len(questions), figsize=(4.5 * len(questions), 3.5), layout="constrained", squeeze=False
+        1, len(questions), figsize=(3.2 * len(questions), 3.2), layout="constrained", squeeze=False, sharey=True
     )
     for axis, question in zip(axes[0], questions, strict=True):
         for scale in next(iter(models.values())):
-            shares = [100 * scales[scale]["all"][question] for scales in models.values()]
-            axis.plot(list(models), shares, marker="o", label=f"guidance {scale}")
+            right = [100 * scales[scale]["all"][question] for scales in models.values()]
+            axis.plot(seen, right, marker="o", markersize=3, label=f"guidance {scale}")
         axis.axhline(100 * document["ceiling"]["all"][question], linestyle=":", color="gray", label="composed images")
-        axis.set(title=f"{question} right (%)", ylim=(0, 102))
-        axis.tick_params(axis="x", rotation=60, labelsize=7)
+        if question in document["chance"]:
+            axis.axhline(100 * document["chance"][question], linestyle="--", color="silver", label="chance")
+        axis.set(title=f"{question} right", xlabel="thousand samples seen", xlim=(0, None), ylim=(0, 103))
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("% of images")
     axes[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=100)
     plt.close(figure)
