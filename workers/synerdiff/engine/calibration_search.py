@@ -2,13 +2,17 @@
 
 How bold is one number, by which tolerance, staleness and gain grow together, found by bisection for every number of
 steps and guidance scale of a grid by itself: few steps or a high guidance scale can't hide behind the rest, and what is
-easy isn't held back by what is hard. All scales of a number of steps are searched in the same runs.
+easy isn't held back by what is hard. All scales of a number of steps are searched in the same runs, and the classes
+share them. Every prompt meets several scales and samplers, so that no point of the grid hangs on a few images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from synerdiff.engine.calibration import Boldness, Calibration, Limits
 from synerdiff.engine.fidelity import Study
@@ -19,8 +23,7 @@ START = Limits(tolerance=0.04, longest=12, stale=1.1, gain=2.0)
 RUNGS = tuple(2.0 ** (power / 2) for power in range(-5, 10))
 """Fifteen factors, so that four trials find one."""
 TARGETS = {"balanced": (0.985, 0.95), "fast": (0.962, 0.88)}
-"""Mean and worst SSIM on the calibration prompts: the floors with a margin for prompts not seen here, of which there
-are only a few at each point of the grid."""
+"""Mean and worst SSIM on the calibration prompts at each point of the grid: the floors with a margin for others."""
 EXTRAPOLATIONS: tuple[tuple[tuple[float, float], ...], ...] = (
     ((0.0, 0.0),),
     ((0.0, 0.7), (5.0, 0.5), (7.5, 0.0)),
@@ -28,13 +31,19 @@ EXTRAPOLATIONS: tuple[tuple[tuple[float, float], ...], ...] = (
 )
 STEPS = (8, 20, 50)
 SCALES = (1.5, 3.0, 5.0, 7.5, 10.0)
+SAMPLERS = ("dpmpp_2m", "ddim", "dpmpp_2m_karras")
+"""One a turn; in each turn every prompt has the next guidance scale."""
 SEED = 90_000
 _NEVER = {"euler_a": 0.0, "lcm": 0.0}
 
 
 def calibration_scenarios() -> list[Scenario]:
-    """The default sampler, few to many steps, the prompts taking turns at guidance scales 1.5 to 10."""
-    return [Scenario("dpmpp_2m", steps, SCALES, SEED) for steps in STEPS]
+    """Few to many steps with several samplers, the prompts taking turns at guidance scales 1.5 to 10."""
+    return [
+        Scenario(sampler, steps, SCALES[turn:] + SCALES[:turn], SEED + 1000 * turn)
+        for steps in STEPS
+        for turn, sampler in enumerate(SAMPLERS)
+    ]
 
 
 def calibrate(
@@ -48,8 +57,11 @@ def calibrate(
     base = Calibration(classes={}, samplers=_NEVER, model_hash=studio.model.model_hash)
     base = _closest_predictor(study, base)
     classes, boldness = {}, {}
+    trials = [_Trials(study, base, steps) for steps in sorted({scenario.steps for scenario in study.scenarios})]
     for quality, target in TARGETS.items():
-        found = _grid(study, base, target)
+        found = Boldness(
+            tuple(each.steps for each in trials), trials[0].scales, tuple(each.line(target) for each in trials)
+        )
         if any(factor for line in found.factors for factor in line):
             classes[quality], boldness[quality] = START, found
     return replace(base, classes=classes, boldness=boldness)
@@ -68,38 +80,44 @@ def _mean_ssim(study: Study, candidate: Calibration) -> float:
     return study.measure(adaptive(trial, study.prediction, "fast", "trial"), [middle]).mean("ssim")
 
 
-def _grid(study: Study, base: Calibration, target: tuple[float, float]) -> Boldness:
-    scenarios = sorted(study.scenarios, key=lambda scenario: scenario.steps)
-    scales = tuple(sorted(scenarios[0].guidance))
-    lines = [_line(study, base, target, scenario) for scenario in scenarios]
-    return Boldness(tuple(scenario.steps for scenario in scenarios), scales, tuple(lines))
+class _Trials:
+    """Runs at one number of steps, each with a rung of boldness at every guidance scale; kept for the next class."""
+
+    def __init__(self, study: Study, base: Calibration, steps: int) -> None:
+        self.steps = steps
+        self._study, self._base = study, base
+        self._scenarios = [scenario for scenario in study.scenarios if scenario.steps == steps]
+        self.scales = tuple(sorted(self._scenarios[0].guidance))
+        self._ssim: list[dict[int, Tensor]] = [{} for _ in self.scales]
+
+    def line(self, target: tuple[float, float]) -> tuple[float, ...]:
+        """The boldest rung that meets the target at each guidance scale, ascending; 0 where none does.
+
+        One bisection for each scale, all in the same runs: fidelity falls as boldness grows.
+        """
+        while True:
+            bounds = [_bounds(seen, target) for seen in self._ssim]
+            if all(high - low == 1 for low, high in bounds):
+                return tuple(0.0 if low < 0 else RUNGS[low] for low, _ in bounds)
+            self._run([max((low + high) // 2, 0) for low, high in bounds])
+
+    def _run(self, rungs: Sequence[int]) -> None:
+        factors = tuple(RUNGS[rung] for rung in rungs)
+        grid = {"fast": Boldness((self.steps,), self.scales, (factors,))}
+        trial = replace(self._base, classes={"fast": START}, boldness=grid)
+        criterion = adaptive(trial, self._study.prediction, "fast", ", ".join(f"{factor:.2g}" for factor in factors))
+        found: list[list[Tensor]] = [[] for _ in self.scales]
+        for scenario in self._scenarios:
+            values = self._study.measure(criterion, [scenario]).by_scale("ssim", len(self.scales))
+            for scale, part in zip(scenario.guidance, values, strict=True):
+                found[self.scales.index(scale)].append(part)
+        for seen, rung, parts in zip(self._ssim, rungs, found, strict=True):
+            seen[rung] = torch.cat(parts)
 
 
-def _line(study: Study, base: Calibration, target: tuple[float, float], scenario: Scenario) -> tuple[float, ...]:
-    """The boldest rung that meets the target at each guidance scale of a scenario, ascending; 0 where none does.
-
-    One bisection for each scale, all in the same runs: fidelity falls as boldness grows.
-    """
-    scales = sorted(scenario.guidance)
-    low, high = [-1] * len(scales), [len(RUNGS)] * len(scales)
-    while any(top - bottom > 1 for bottom, top in zip(low, high, strict=True)):
-        middle = [max((bottom + top) // 2, 0) for bottom, top in zip(low, high, strict=True)]
-        good = _meets(study, base, target, scenario, [RUNGS[rung] for rung in middle])
-        for index, rung in enumerate(middle):
-            if high[index] - low[index] > 1:
-                low[index], high[index] = (rung, high[index]) if good[index] else (low[index], rung)
-    return tuple(0.0 if rung < 0 else RUNGS[rung] for rung in low)
-
-
-def _meets(
-    study: Study, base: Calibration, target: tuple[float, float], scenario: Scenario, factors: Sequence[float]
-) -> list[bool]:
-    """Whether each guidance scale, ascending, meets the target with its factor."""
+def _bounds(seen: dict[int, Tensor], target: tuple[float, float]) -> tuple[int, int]:
+    """The highest rung known to meet the target (-1 for none), and the lowest known not to."""
     mean, worst = target
-    scales = tuple(sorted(scenario.guidance))
-    grid = Boldness((scenario.steps,), scales, (tuple(factors),))
-    trial = replace(base, classes={"fast": START}, boldness={"fast": grid})
-    setting = ", ".join(f"{factor:.2g}" for factor in factors)
-    figures = study.measure(adaptive(trial, study.prediction, "fast", f"boldness {setting}"), [scenario])
-    by_scale = dict(zip(scenario.guidance, figures.by_scale("ssim", len(scenario.guidance)), strict=True))
-    return [bool(by_scale[scale].mean() >= mean and by_scale[scale].min() >= worst) for scale in scales]
+    good = {rung: bool(values.mean() >= mean and values.min() >= worst) for rung, values in seen.items()}
+    high = min((rung for rung, meets in good.items() if not meets), default=len(RUNGS))
+    return max((rung for rung, meets in good.items() if meets and rung < high), default=-1), high

@@ -1,0 +1,42 @@
+"""Calibration's search: what its runs say about the boldest limits, with no model."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from synerdiff.engine.calibration_search import RUNGS, SCALES, TARGETS, _bounds, calibration_scenarios
+
+TARGET = (0.98, 0.93)
+
+
+@pytest.mark.parametrize(
+    ("seen", "bounds"),
+    [
+        ({}, (-1, len(RUNGS))),
+        ({7: [0.99, 0.95]}, (7, len(RUNGS))),
+        ({7: [0.99, 0.92]}, (-1, 7)),
+        ({7: [0.97, 0.97]}, (-1, 7)),
+        ({3: [0.99, 0.98], 5: [0.99, 0.97], 11: [0.9, 0.8]}, (5, 11)),
+        ({5: [0.99, 0.92], 7: [0.99, 0.94]}, (-1, 5)),
+    ],
+)
+def test_the_runs_so_far_bound_the_boldest_rung(seen: dict[int, list[float]], bounds: tuple[int, int]) -> None:
+    assert _bounds({rung: torch.tensor(values) for rung, values in seen.items()}, TARGET) == bounds
+
+
+def test_what_the_stricter_class_ran_narrows_the_looser_one() -> None:
+    seen = {7: torch.tensor([0.97, 0.9]), 3: torch.tensor([0.99, 0.96])}
+    assert _bounds(seen, TARGETS["balanced"]) == (3, 7)
+    assert _bounds(seen, TARGETS["fast"]) == (7, len(RUNGS))
+
+
+def test_every_prompt_meets_several_scales_and_samplers_at_each_number_of_steps() -> None:
+    scenarios = calibration_scenarios()
+    for steps, turns in Counter(scenario.steps for scenario in scenarios).items():
+        here = [scenario for scenario in scenarios if scenario.steps == steps]
+        assert len({scenario.scale(0) for scenario in here}) == turns > 1
+        assert len({scenario.sampler for scenario in here}) == turns
+        assert all(sorted(scenario.guidance) == sorted(SCALES) for scenario in here)
