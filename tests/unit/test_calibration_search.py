@@ -16,11 +16,11 @@ TARGET = (0.98, 0.93)
     ("seen", "bounds"),
     [
         ({}, (-1, len(RUNGS))),
-        ({7: [0.99, 0.95]}, (7, len(RUNGS))),
+        ({7: [1.0, 0.97]}, (7, len(RUNGS))),
         ({7: [0.99, 0.92]}, (-1, 7)),
         ({7: [0.97, 0.97]}, (-1, 7)),
-        ({3: [0.99, 0.98], 5: [0.99, 0.97], 11: [0.9, 0.8]}, (5, 11)),
-        ({5: [0.99, 0.92], 7: [0.99, 0.94]}, (-1, 5)),
+        ({3: [0.99, 0.98], 5: [0.99, 0.98], 11: [0.9, 0.8]}, (5, 11)),
+        ({5: [1.0, 0.92], 7: [1.0, 0.98]}, (-1, 5)),
     ],
 )
 def test_the_runs_so_far_bound_the_boldest_rung(seen: dict[int, list[float]], bounds: tuple[int, int]) -> None:
@@ -28,7 +28,7 @@ def test_the_runs_so_far_bound_the_boldest_rung(seen: dict[int, list[float]], bo
 
 
 def test_what_the_stricter_class_ran_narrows_the_looser_one() -> None:
-    seen = {7: torch.tensor([0.97, 0.9]), 3: torch.tensor([0.99, 0.96])}
+    seen = {7: torch.tensor([0.99, 0.94]), 3: torch.tensor([1.0, 0.98])}
     assert _bounds(seen, TARGETS["balanced"]) == (3, 7)
     assert _bounds(seen, TARGETS["fast"]) == (7, len(RUNGS))
 
