@@ -1,64 +1,114 @@
-"""The estimated time: what it says where the answer is known."""
+"""Estimated times against the policy's simulator, in virtual time: how far they are off in steady state."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import random
+import statistics
+from collections.abc import Sequence
 
 import pytest
 
-from synerdiff.api.estimate import Pace, seconds_left
-from synerdiff.api.slowdown import Slowdown
-from synerdiff.ledger import PoolLoad, WorkerReport
+from synerdiff.api.estimate import Pace
+from synerdiff.api.prospect import Prospect
+from synerdiff.ledger import HeldJob, PoolLoad, WorkerReport
+from synerdiff.policy.cost import CostModel
+from synerdiff.policy.planner import Planner
+from synerdiff.policy.shipped import shipped_profile
+from synerdiff.policy.simulator import SimJob
+from synerdiff.policy.simulator.continuous import ContinuousRun, Device
+from synerdiff.policy.simulator.run import Scenario, planned
 from synerdiff.protocol import Job
 
-PACE = Pace((1.0, 1.5, 1.8, 2.0), decode_s=3.0, pixels=64 * 64)
-JOB = Job(model="m", prompt="p", width=64, height=64, steps=10, seed=1)
+WARM = 60  # jobs
 
 
-def load(queued: int, running: int) -> PoolLoad:
-    return PoolLoad("m", queued=queued, running=running, outstanding_cost=float((queued + running) * JOB.cost))
+class Watched(ContinuousRun):
+    """The simulator's own run, which is asked at each submit, and when half of a job's steps are done."""
+
+    def watch(self, pace: Pace, rate: float) -> dict[str, list[float]]:
+        """Run all; each estimate over what came, by the moment it was asked for."""
+        self._pace, self._rate = pace, rate
+        self._said: list[tuple[str, int, float, float]] = []
+        self.run()
+        ratios: dict[str, list[float]] = {"submit": [], "half": []}
+        for moment, index, at, eta_s in self._said:
+            if index >= WARM:
+                ratios[moment].append(eta_s / (self.outcome.finished_at[index] - at))
+        return ratios
+
+    def _take_arrivals(self, now: float) -> None:
+        before = self._arrived
+        super()._take_arrivals(now)
+        for index in range(before, self._arrived):
+            self._ask("submit", index, now, position=index - before + len(self._waiting) - (self._arrived - before))
+
+    def _slot(self, device: Device, now: float) -> float:
+        halves = {sample.job for sample in device.samples if sample.step * 2 < sample.steps}
+        end = super()._slot(device, now)
+        for index in {sample.job for sample in device.samples if sample.step * 2 >= sample.steps} & halves:
+            self._ask("half", index, end, position=None)
+        return end
+
+    def _ask(self, moment: str, index: int, now: float, position: int | None) -> None:
+        job = self._job(index)
+        step = 0 if position is not None else job.steps // 2
+        eta_s = self._prospect().seconds(job, position, step)
+        assert eta_s is not None
+        self._said.append((moment, index, now, eta_s))
+
+    def _job(self, index: int) -> Job:
+        job, side = self.jobs[index], 128
+        return Job(id=str(index), model="m", prompt="p", steps=job.steps, n=job.n, width=side, height=side, seed=1)
+
+    def _prospect(self) -> Prospect:
+        reports = [
+            WorkerReport(name=str(number), pool="m", capacity=64, running=device.jobs, held=self._held(device))
+            for number, device in enumerate(self._devices)
+        ]
+        load = PoolLoad(
+            "m",
+            queued=len(self._waiting),
+            running=self._running,
+            outstanding_cost=float(self._open_steps * self._pace.pixels),
+        )
+        return Prospect(load, reports, self._pace, rate=self._rate)
+
+    def _held(self, device: Device) -> list[HeldJob]:
+        pixels = self._pace.pixels
+        return [
+            HeldJob(id=str(sample.job), images=1, steps=sample.steps, left=sample.steps - sample.step, pixels=pixels)
+            for sample in device.samples
+        ]
 
 
-def test_a_lone_job_takes_its_steps_and_its_decode() -> None:
-    assert seconds_left(JOB, 0, 0, load(1, 0), PACE, 1) == pytest.approx(10 * 1.0 + 3.0)
-    assert seconds_left(JOB, None, 4, load(0, 1), PACE, 1) == pytest.approx(6 * 1.0 + 3.0)
+def poisson(rate: float, count: int, seed: int) -> list[SimJob]:
+    draw = random.Random(seed)
+    at, jobs = 0.0, []
+    for _ in range(count):
+        at += draw.expovariate(rate)
+        jobs.append(SimJob(at, steps=draw.choice((10, 20, 30)), n=draw.choice((1, 1, 2)), quality="exact"))
+    return jobs
 
 
-def test_jobs_that_share_the_batch_slow_each_other_and_those_past_the_cap_wait() -> None:
-    shared = seconds_left(JOB, 1, 0, load(2, 0), PACE, 1)
-    assert shared == pytest.approx(10 * 1.5 + 2 * 3.0)
-    at = [seconds_left(JOB, position, 0, load(position + 1, 0), PACE, 1) for position in range(3, 30)]
-    an_image = 10 * 2.0 / 4 + 3.0  # of a device with a full batch
-    assert [later - sooner for sooner, later in pairwise(at)] == pytest.approx([an_image] * 26)
+def errors(ratios: Sequence[float]) -> float:
+    return statistics.median(abs(ratio - 1) for ratio in ratios)
 
 
-def test_devices_share_what_is_ahead_and_larger_images_take_longer() -> None:
-    one, two = (seconds_left(JOB, 40, 0, load(41, 0), PACE, devices) for devices in (1, 2))
-    assert 1.7 < one / two < 2.0
-    large = JOB.model_copy(update={"width": 128})
-    alone = PoolLoad("m", queued=1, outstanding_cost=float(large.cost))
-    assert seconds_left(large, 0, 0, alone, PACE, 1) == pytest.approx(2 * 13.0)
-
-
-def test_the_pace_is_read_from_a_plans_head() -> None:
-    head = {"version": "1", "pace": '{"step_s": [1.0, 1.5, 1.8, 2.0], "decode_s": 3.0, "pixels": 4096}'}
-    assert Pace.of(head) == PACE
-    assert Pace.of({"version": "1", "pace": ""}) is None
-    assert Pace.of({"version": "1"}) is None
-
-
-def report(predicted_s: float, measured_s: float) -> WorkerReport:
-    slot: dict[str, float | int | str] = {"predicted_total_s": predicted_s, "measured_total_s": measured_s}
-    return WorkerReport(name="w", pool="m", capacity=1, slot=slot)
-
-
-def test_a_device_that_is_slower_than_its_profile_is_believed_lately() -> None:
-    slowdown = Slowdown()
-    assert slowdown.of([]) == 1.0
-    assert slowdown.of([report(0.1, 0.5)]) == 1.0  # too little to tell
-    assert slowdown.of([report(10.0, 10.0)]) == pytest.approx(1.0)
-    assert slowdown.of([report(12.0, 15.0)]) == pytest.approx(2.5)
-    assert slowdown.of([report(12.1, 15.1)]) == pytest.approx(2.5)
-    assert slowdown.of([report(0.0, 0.0)]) == pytest.approx(2.5)
-    assert slowdown.of([report(2.0, 3.0)]) == pytest.approx(1.5)
-    assert PACE.times(2.0) == Pace((2.0, 3.0, 3.6, 4.0), 6.0, PACE.pixels)
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.9])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_the_error_in_steady_state(share: float, gpus: int) -> None:
+    profile = shipped_profile("cpu-tiny-emoji-128")
+    scenario = Scenario(profile, gpus=gpus)
+    planner = Planner()
+    cost, ratings = CostModel(profile), planner.ratings(profile)
+    cap = ratings.batch_cap
+    steps_s = tuple(float(cost.unet_of(images)) for images in range(1, cap + 1))
+    pace = Pace(steps_s, cost.decode_s, 128 * 128, hold_s=cost.decode_s)
+    job_s = 4 / 3 * (20 * steps_s[-1] / cap + cost.decode_s)
+    rate = share * gpus / job_s
+    jobs = poisson(rate, 400, seed=7)
+    run = Watched(cost, jobs, planned(scenario, planner), gpus=gpus, policy="synerdiff-exact", quality="exact")
+    ratios = run.watch(pace, rate)
+    assert len(ratios["submit"]) == len(jobs) - WARM
+    assert errors(ratios["submit"]) < 0.25
+    assert errors(ratios["half"]) < 0.1

@@ -89,7 +89,6 @@ def packed(values: np.ndarray[Any, Any]) -> str:
         ({"chunks": packed(np.full((15, 65), 99, np.uint16))}, "chunks"),
         ({"chunks": packed(np.zeros((15, 65), np.uint16))}, "chunks"),
         ({"granularity": packed(np.full((15, 65), 3, np.uint8))}, "granularity"),
-        ({"colour": 1}, "colour"),
     ],
 )
 def test_a_wrong_table_is_refused_by_field(change: dict[str, Any], field: str) -> None:
@@ -102,6 +101,15 @@ def test_a_wrong_table_is_refused_by_field(change: dict[str, Any], field: str) -
 def test_what_is_no_table_is_refused(document: str | bytes) -> None:
     with pytest.raises(PolicyError):
         parse_table(document)
+
+
+def test_what_a_newer_scheduler_adds_to_a_plan_is_ignored() -> None:
+    document = json.dumps(json.loads(DOCUMENT) | {"colour": 1})
+    table = parse_table(document)
+    head = plan_head(replace(VIEW.plan, table_hash=table.table_hash)) | {"colour": "1"}
+    found = plan_view(head, document)
+    assert found.table.action(4, 0) == VIEW.table.action(4, 0)
+    assert found.plan.batch_cap == VIEW.plan.batch_cap
 
 
 def test_the_default_plan_decodes_alone_and_at_once() -> None:

@@ -1,24 +1,31 @@
-"""How long a job will take yet: from what the plan says of a device's pace, and the load."""
+"""A device's pace, and the work before it: what estimated times are made from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from synerdiff.ledger import PoolLoad
+from synerdiff.ledger import HeldJob, PoolLoad, WorkerReport
 from synerdiff.protocol import Job
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """A device's pace: ``step_s[n - 1]`` is a slot's seconds with ``n`` images in the batch, ``decode_s`` a decode's,
-    both for images of ``pixels``; the length of ``step_s`` is the batch cap."""
+    both for images of ``pixels``; the length of ``step_s`` is the batch cap.
+
+    ``rows`` are an image's rows in a full step. A decode holds the batch up for ``hold_s``, which is less than it
+    takes where it runs beside the UNet. ``store_s`` passes between an image's pixels and its place in the store.
+    """
 
     step_s: tuple[float, ...]
     decode_s: float
     pixels: int
+    rows: int = 2
+    hold_s: float = 0.0
+    store_s: float = 0.0
 
     @classmethod
     def of(cls, head: Mapping[str, str]) -> Self | None:
@@ -26,29 +33,49 @@ class Pace:
         if not head.get("pace"):
             return None
         given = json.loads(head["pace"])
-        return cls(tuple(given["step_s"]), given["decode_s"], given["pixels"])
+        decode_s = given["decode_s"]
+        return cls(tuple(given["step_s"]), decode_s, given["pixels"], given.get("rows", 2), decode_s)
 
-    def times(self, factor: float) -> Pace:
-        """The pace of a device on which everything takes ``factor`` times as long."""
-        return Pace(tuple(seconds * factor for seconds in self.step_s), self.decode_s * factor, self.pixels)
+    @property
+    def cap(self) -> int:
+        """The most images in the batch."""
+        return len(self.step_s)
+
+    def slot_s(self, images: int) -> float:
+        """Seconds of a slot with so many images in the batch."""
+        return self.step_s[min(max(images, 1), self.cap) - 1]
 
 
-def seconds_left(job: Job, position: int | None, step: int, load: PoolLoad, pace: Pace, devices: int) -> float:
-    """Seconds until a job's images are done; ``position`` None: it runs and has done ``step`` steps.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on its way: ``steps`` are left, counted as steps of an image of the pace's size."""
 
-    Jobs ahead are taken to cost what an open job costs on average, running ones to be half done. A device shares its
-    batch among all it holds, up to the cap; past it jobs wait for places. Skipping is not foreseen.
-    """
-    size = job.width * job.height / pace.pixels
-    mine = float(job.n)
-    others = max(0, load.running - 1) / 2 if position is None else load.running / 2 + max(position, load.released - 1)
-    mean_cost = load.outstanding_cost / max(1, load.queued + load.running)
-    # Images like this job's own, on one device, that stand before it.
-    ahead = others * mean_cost / (job.steps * job.width * job.height) / max(1, devices)
-    cap = len(pace.step_s)
-    together = min(float(cap), ahead + mine)
-    step_s = pace.step_s[max(1, round(together)) - 1]
-    own = (job.steps - step) * step_s + together * pace.decode_s
-    full = pace.step_s[-1] / cap * job.steps + pace.decode_s  # seconds an image takes of a full device
-    waiting = max(0.0, ahead + mine - cap) * full
-    return (waiting + own) * size
+    job_id: str
+    steps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What a job is taken for of which only the pool's counters tell: ``images`` of ``steps`` each."""
+
+    images: float
+    steps: float
+
+    @classmethod
+    def of(cls, held: Sequence[HeldJob], load: PoolLoad, pace: Pace, otherwise: float) -> Self:
+        """As the open jobs cost on average, in images of as many steps as those that are held, or ``otherwise``."""
+        cost = load.outstanding_cost / max(1, load.queued + load.running) / pace.pixels
+        known = [job.steps * job.pixels / pace.pixels for job in held]
+        steps = sum(known) / len(known) if known else otherwise
+        return cls(max(1.0, cost / steps), steps)
+
+
+def steps_of(job: Job, pace: Pace) -> float:
+    """A job's steps, counted as steps of an image of the pace's size."""
+    return job.steps * job.width * job.height / pace.pixels
+
+
+def images_of(report: WorkerReport, pace: Pace) -> list[Image]:
+    """The images that a worker holds, those in the batch first."""
+    held = sorted(report.held, key=lambda job: job.waiting)
+    return [Image(job.id, job.left * job.pixels / pace.pixels) for job in held for _ in range(job.images)]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from synerdiff.api.estimate import Pace, seconds_left
-from synerdiff.api.slowdown import Slowdown
-from synerdiff.ledger import Ledger, PoolLoad
+from synerdiff.api.prospect import Prospect, Watch
+from synerdiff.ledger import Ledger
 from synerdiff.protocol import Job, JobState, JobView
 
-FRESH_S = 1.0
+FRESH_S = 1.0  # workers report as often
+LOAD_FRESH_S = 0.1  # a burst's jobs come one after another, and each is asked about at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +28,8 @@ class Expectation:
         return found if self.eta_s is None else {**found, "eta_s": f"{self.eta_s:.2f}"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    read_at: float
-    load: PoolLoad
-    pace: Pace | None
-    devices: int
-
-    @property
-    def fresh(self) -> bool:
-        return time.monotonic() - self.read_at <= FRESH_S
-
-    def seconds(self, job: Job, position: int | None, step: int) -> float | None:
-        if self.pace is None or not self.devices or self.load.paused:
-            return None
-        return seconds_left(job, position, step, self.load, self.pace, self.devices)
-
-
 class Outlook:
-    """Expectations of jobs. A pool's load and pace are read at most once a second, however many ask.
+    """Expectations of jobs. A pool's workers are read at most once a second, its counters ten times, however many ask.
 
     ``pool_of`` tells which pool serves a model.
     """
@@ -55,9 +37,9 @@ class Outlook:
     def __init__(self, ledger: Ledger, pool_of: Callable[[str], str]) -> None:
         self._ledger = ledger
         self._pool_of = pool_of
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Prospect] = {}
         self._pool_names: dict[str, str] = {}
-        self._slowdown: dict[str, Slowdown] = {}
+        self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
 
     def of(self, view: JobView) -> Expectation:
@@ -78,22 +60,19 @@ class Outlook:
     def at_hand(self, job: Job, step: int) -> Expectation | None:
         """As :meth:`running`, from what was read lately alone: never blocks. None where that is too old."""
         known = self._pools.get(self._pool_names.get(job.model, ""))
-        return Expectation(None, known.seconds(job, None, step)) if known is not None and known.fresh else None
+        if known is None or known.age_s > FRESH_S:
+            return None
+        return Expectation(None, known.seconds(job, None, step))
 
     def _seconds(self, job: Job, position: int | None, step: int) -> float | None:
         name = self._pool_names[job.model] = self._pool_of(job.model)
         return self._pool(name).seconds(job, position, step)
 
-    def _pool(self, name: str) -> _Pool:
+    def _pool(self, name: str) -> Prospect:
         with self._lock:
             known = self._pools.get(name)
-            if known is None or not known.fresh:
-                known = self._pools[name] = self._read(name)
+            if known is None or known.age_s > FRESH_S:
+                known = self._pools[name] = self._watches.setdefault(name, Watch(self._ledger, name)).look()
+            elif known.load_age_s > LOAD_FRESH_S:
+                known = self._pools[name] = known.again(self._ledger.load(name))
             return known
-
-    def _read(self, name: str) -> _Pool:
-        ready = [report for report in self._ledger.workers(name) if report.state == "ready"]
-        heads = (self._ledger.get_plan(name, profile) for profile in {report.profile_id for report in ready})
-        paces = [pace for head in heads if head and (pace := Pace.of(head))]
-        slower = self._slowdown.setdefault(name, Slowdown()).of(ready)
-        return _Pool(time.monotonic(), self._ledger.load(name), paces[0].times(slower) if paces else None, len(ready))

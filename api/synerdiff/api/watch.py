@@ -81,7 +81,7 @@ def pool_status(gateway: Gateway, pool: str) -> PoolStatus:
     return PoolStatus(
         pool=pool,
         load=asdict(ledger.load(pool)),
-        workers=[worker.model_dump(mode="json") for worker in workers],
+        workers=[worker.model_dump(mode="json", exclude={"held"}) for worker in workers],  # other tenants' jobs
         plans={profile: plan for profile, plan in plans.items() if plan},
     )
 

@@ -22,6 +22,8 @@ from synerdiff.ledger.values import (
 )
 from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult
 
+STRUCTURED = ("slot", "slots", "held")  # fields of a report that are stored as JSON
+SPAN_ITEMS = 7
 PLANNING_FIELDS = ("capacity", "profile_id", "device", "model_hash", "state", "slot")
 
 
@@ -34,8 +36,9 @@ class WorkerOperations(Operations):
         It counts as alive for ``ttl_s`` seconds. One that is not ``ready`` adds no capacity.
         """
         capacity = report.capacity if report.state == "ready" else 0
-        fields = report.model_dump(mode="json", exclude={"seen_at", "slot", "slots"})
-        fields |= {"slot": json.dumps(report.slot), "slots": json.dumps(report.slots)}
+        fields = report.model_dump(mode="json", exclude={"seen_at", *STRUCTURED})
+        structures = report.model_dump(mode="json", include=set(STRUCTURED))
+        fields |= {name: json.dumps(value) for name, value in structures.items()}
         flat: list[Argument] = [item for pair in fields.items() for item in pair]
         return tuple(self.scripts.run("heartbeat", report.name, report.pool, ttl_s, capacity, *flat))
 
@@ -149,9 +152,7 @@ def _event_arguments(event: JobEvent) -> tuple[Argument, ...]:
 
 
 def _report(fields: dict[str, str]) -> WorkerReport:
-    values: dict[str, Any] = {
-        **fields,
-        "slot": json.loads(fields.get("slot") or "{}"),
-        "slots": json.loads(fields.get("slots") or "[]"),
-    }
+    structures = {name: json.loads(fields[name]) for name in STRUCTURED if fields.get(name)}
+    values: dict[str, Any] = {name: value for name, value in fields.items() if name not in STRUCTURED} | structures
+    values["slots"] = [span[:SPAN_ITEMS] for span in values.get("slots", [])]  # a newer worker may say more of each
     return WorkerReport.model_validate(values)

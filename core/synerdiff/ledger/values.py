@@ -167,13 +167,30 @@ SlotSpan = tuple[float, float, float, float, int, int, int]
 chunks, then rows, chunks and skipped rows."""
 
 
+class HeldJob(BaseModel):
+    """A job that a worker has still to make ``images`` of: of ``steps`` denoising steps ``left`` are to be done.
+
+    ``pixels`` are an image's; one that is ``waiting`` has no place in the batch yet.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    images: int
+    steps: int
+    left: int
+    pixels: int
+    waiting: bool = False
+
+
 class WorkerReport(BaseModel):
     """What a worker says of itself with each heartbeat; ``name`` is one incarnation, never used again.
 
     ``slot`` is the engine's last slot report. A worker that is not ``ready`` counts with no capacity.
     ``plan_source`` says whose plan it follows: ``planned`` for its profile, the scheduler's ``default`` for want of
     one, or the ``built-in`` one of its own; ``plan_theta`` is the plan's threshold (``auto``, or a number), and
-    ``plan_age_s`` the seconds since the scheduler last wrote it.
+    ``plan_age_s`` the seconds since the scheduler last wrote it. ``held`` are the jobs that it has to step, in the
+    order of their claims; ``store_s`` is what storing a job's images took lately.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -194,5 +211,7 @@ class WorkerReport(BaseModel):
     state: Literal["ready", "draining", "failing"] = "ready"
     slot: dict[str, float | int | str] = Field(default_factory=dict)
     slots: list[SlotSpan] = Field(default_factory=list)
+    held: list[HeldJob] = Field(default_factory=list)
+    store_s: float = 0.0
     started_at: float = 0.0
     seen_at: float = 0.0

@@ -74,6 +74,7 @@ def parse_table(document: str | bytes) -> PlanTable:
     given = read.load_object(text, "table")
     if given.get("format") != FORMAT:
         raise PolicyError("format", f"must be {FORMAT}; got {given.get('format')!r:.40}")
+    given = {name: given[name] for name in _TABLE_FIELDS if name in given}  # a newer scheduler may write more
     read.only(given, _TABLE_FIELDS, _TABLE_FIELDS)
     per_decode = read.whole(given["chunks_per_decode"], "chunks_per_decode", at_least=1)
     shape = [read.whole(side, "shape", at_least=1) for side in read.items(given["shape"], "shape")]

@@ -39,11 +39,13 @@ class Pilot:
         )
 
     def pace(self) -> dict[str, float | list[float]]:
-        """What estimates of waiting times need: slot times by images in the batch, a decode's, the images' pixels."""
+        """What estimates of waiting times need: slot times by images in the batch, a decode's, an image's pixels
+        and its rows in a full step."""
         ratings = self.steering.ratings
         step_s = [round(float(ratings.cost.unet_of(active)), 6) for active in range(1, ratings.batch_cap + 1)]
         pixels = self.profile.width * self.profile.height
-        return {"step_s": step_s, "decode_s": round(ratings.cost.decode_s, 6), "pixels": pixels}
+        decode_s, rows = round(ratings.cost.decode_s, 6), self.profile.rows_per_sample
+        return {"step_s": step_s, "decode_s": decode_s, "pixels": pixels, "rows": rows}
 
 
 def fallback(capacity: int, skip_from: SkipFrom = "start") -> PlanView:

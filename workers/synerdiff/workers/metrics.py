@@ -21,14 +21,16 @@ SHARE_SLOTS = 200
 KINDS = ("unet", "vae", "both")
 SOURCES = ("planned", "default", "built-in")
 RECENT_SLOTS = 40
+STORE_WEIGHT = 0.2  # of the newest job in the mean of what storing takes
 RERUN = {"handed_back": "handed_back", "set_aside": "set_aside", "crashed": "engine_lost"}
 
 
 class WorkerMetrics:
-    """What one worker counts. Safe to use from several threads."""
+    """What one worker counts; ``store_s`` is what storing a job's images took lately. Safe from several threads."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.store_s = 0.0
         self._slots_lately: deque[tuple[int, int]] = deque(maxlen=SHARE_SLOTS)
         self._recent: deque[SlotSpan] = deque(maxlen=RECENT_SLOTS)
         self._engine_metrics()
@@ -190,6 +192,7 @@ class WorkerMetrics:
         self._e2e.observe(timings.total)
         self._queued.observe(timings.queued)
         self._images.inc(images)
+        self.store_s += (timings.upload - self.store_s) * (STORE_WEIGHT if self.store_s else 1.0)
 
     def stored(self, seconds: float, *, adopted: bool) -> None:
         """Count an image that is in the store."""

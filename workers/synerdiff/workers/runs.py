@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Event
 
 from synerdiff.engine.types import ImageReady, Previewed, Snapshot
-from synerdiff.ledger import HandBack
+from synerdiff.ledger import HandBack, HeldJob
 from synerdiff.protocol import ErrorInfo, ImageRef, Job, Receipt
 
 
@@ -142,6 +142,18 @@ class Run:
     def held_s(self) -> float:
         """Seconds since the claim."""
         return time.monotonic() - self.claimed_at
+
+    def left(self) -> HeldJob | None:
+        """What is to step of the job yet; None once its images are made."""
+        images = self.job.n - len(self.made)
+        if self.phase is Phase.UPLOADING or images <= 0:
+            return None
+        job, begun = self.job, max(self.step, self.kept // self.job.n)
+        waiting = self.phase is Phase.WAITING
+        pixels = job.width * job.height
+        return HeldJob(
+            id=job.id, images=images, steps=job.steps, left=job.steps - begun, pixels=pixels, waiting=waiting
+        )
 
     def moved(self, phase: Phase | None = None) -> None:
         """Note progress, and perhaps the next phase."""

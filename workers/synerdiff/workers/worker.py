@@ -299,5 +299,7 @@ class GpuWorker:
             state=self._state,
             slot={**self._bridge.slot, "engine_restarts": self._bridge.restarts},
             slots=self.metrics.recent(),
+            held=[left for run in self._leases.held if (left := run.left()) is not None],
+            store_s=self.metrics.store_s,
             started_at=self._started_at,
         )
