@@ -24,7 +24,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -111,8 +113,8 @@ class Check:
             child.stop()
 
     @property
-    def client(self) -> redis.Redis:
-        """Redis, to look at."""
+    def client(self) -> Any:  # redis-py's annotations allow bytes even where replies are decoded
+        """Redis, to look at; replies are text."""
         return redis.Redis.from_url(self.redis_url, decode_responses=True)
 
     def reports(self) -> list[dict[str, str]]:
@@ -170,9 +172,9 @@ def mixes(check: Check, worker_of: Version) -> None:
         for scheduler_of in (check.old, check.new):
             with check.service(scheduler_of, "scheduler") as scheduler:
                 mix = f"{scheduler_of.name} scheduler, {worker_of.name} worker"
-                check.say(mix, lambda scheduler=scheduler: check.planned(scheduler))
+                check.say(mix, partial(check.planned, scheduler))
                 for client in (check.old, check.new):
-                    check.say(f"{mix}, {client.name} client", lambda client=client: served(check, client))
+                    check.say(f"{mix}, {client.name} client", partial(served, check, client))
 
 
 def _started(check: Check, worker: Child) -> str:
@@ -284,7 +286,7 @@ def main() -> int:
                 mixes(check, worker_of)
             for first, second in ((old, new), (new, old)):
                 what = f"{first.name} worker leaves in mid-job, {second.name} worker goes on"
-                check.say(what, lambda first=first, second=second: handed_over(check, first, second))
+                check.say(what, partial(handed_over, check, first, second))
         finally:
             s3.stop()
             server.stop()
