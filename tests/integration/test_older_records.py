@@ -39,7 +39,8 @@ def ledger(redis_client: redis.Redis, redis_url: str, written: dict[str, Any]) -
         redis_client.xadd(f"{PREFIX}events:{job['id']}", fields, id=event_id)
     redis_client.hset(f"{PREFIX}plan:{pool}:{profile_id}", mapping=plan)
     redis_client.set(f"{PREFIX}table:{plan['table_hash']}", written["table"])
-    redis_client.set(f"{PREFIX}profile:{profile_id}", written["profile"])
+    if written["profile"] is not None:
+        redis_client.set(f"{PREFIX}profile:{profile_id}", written["profile"])
     redis_client.hset(f"{PREFIX}worker:{report['name']}", mapping=report)
     redis_client.zadd(f"{PREFIX}workers:{pool}", {report["name"]: 1e12})
     redis_client.sadd(f"{PREFIX}pools", pool)
