@@ -1,8 +1,8 @@
 """One process that stands for many workers: the real Celery worker and the real ledger, with no engine behind.
 
 ``python -m benchmarks.scale.host REDIS_URL FIRST COUNT BEAT`` serves as workers ``w{FIRST}`` to
-``w{FIRST + COUNT - 1}``; they send heartbeats if BEAT is 1. A job makes every call and sends every event that a real
-one does, and takes no time in between.
+``w{FIRST + COUNT - 1}``; they send heartbeats if BEAT is 1. A job makes every call and sends every event of a real one
+that is alone in its worker (with others, their steps are reported together), and takes no time in between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from synerdiff.settings import Settings
 from synerdiff.telemetry import configure_logging
 from synerdiff.workers.celeryapp import build_app
 from synerdiff.workers.gate import Gate
-from synerdiff.workers.runner import HintSender, Notify, Outcome
+from synerdiff.workers.reports import Report, Tell, told_to
+from synerdiff.workers.runner import HintSender, Outcome
+from synerdiff.workers.runs import Run
 from synerdiff.workers.step import Host
 
 BEAT_S = 1.0
@@ -32,26 +34,29 @@ THREADS = 16
 class SimulatedWorkers:
     """Many workers' side of the ledger; hints are followed by them in turn."""
 
-    def __init__(self, ledger: Ledger, names: list[str], send_hints: HintSender, *, beat: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, names: list[str], send_hints: HintSender, tell_tasks: Tell, *, beat: bool
+    ) -> None:
         self.gate = Gate(lambda: True)
         self._ledger = ledger
         self._names = names
         self._turn = itertools.cycle(names)
         self._send_hints = send_hints
+        self._tell = told_to(ledger, tell_tasks)
         self._stop = threading.Event()
         if beat:
             threading.Thread(target=self._beat, name="heartbeats", daemon=True).start()
 
-    def follow(self, job_id: str, notify: Notify) -> Outcome:
+    def follow(self, job_id: str) -> Outcome:
         """Claim a job, report its steps, finish it."""
         ledger = self._ledger
         claim = ledger.claim(job_id, worker=next(self._turn), nonce=uuid.uuid4().hex, lease_s=LEASE_S)
         if not isinstance(claim, Claim):
             return Outcome("refused", claim.reason)
         job, token = claim.job, claim.token
+        run = Run(job, token)
         for step in range(1, job.steps + 1):
-            ledger.progress(job.id, token, JobEvent(kind="step", step=step, steps=job.steps))
-            notify(step, job.steps)
+            self._tell([Report(run, step, job.steps)])
         ledger.progress(job.id, token, JobEvent(kind="image", step=job.steps, steps=job.steps, image=0))
         receipt = Receipt(job_id=job.id, model=job.model, sampler=job.sampler, steps=job.steps, rows_run=50)
         image = ImageRef(
@@ -83,7 +88,7 @@ def main(url: str, first: int, count: int, *, beat: bool) -> int:
     names = [f"w{number}" for number in range(first, first + count)]
 
     def launch(host: Host, _: int) -> None:
-        host.worker = SimulatedWorkers(Ledger.connect(url), names, host._send_hints, beat=beat)  # type: ignore[assignment]
+        host.worker = SimulatedWorkers(Ledger.connect(url), names, host._send_hints, host._tell_tasks, beat=beat)  # type: ignore[assignment]
 
     Host.launch = launch  # type: ignore[assignment,method-assign]
     controller = build_app(settings).Worker(quiet=True, loglevel="ERROR")

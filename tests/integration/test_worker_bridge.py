@@ -21,7 +21,7 @@ from synerdiff.protocol.errors import EngineError, ModelError
 from synerdiff.workers import process
 from synerdiff.workers.bridge import Bridge, BridgeConfig
 from synerdiff.workers.messages import Command, EngineSpec, Profiled, SetPlan
-from synerdiff.workers.runs import EngineLost, Failed, Imaged, Moved, News, Run
+from synerdiff.workers.runs import EngineLost, Failed, Imaged, News, Run
 from tests.support import wait_until
 from tests.worker_fakes import FACTORY
 
@@ -32,6 +32,11 @@ class Watcher:
     def __init__(self) -> None:
         self.changes: list[bool] = []
         self.failing: list[str] = []
+        self.steps: dict[Run, list[int]] = {}
+
+    def stepped(self, run: Run, step: int, steps: int) -> None:
+        """A job has stepped."""
+        self.steps.setdefault(run, []).append(step)
 
 
 @contextmanager
@@ -39,9 +44,10 @@ def running(watcher: Watcher | None = None, *, model: str = "fake", hang_s: floa
     watcher = watcher or Watcher()
     bridge = Bridge(
         EngineSpec(model=model, factory=FACTORY, log_level="ERROR"),
-        BridgeConfig(hang_s=hang_s, news_s=0.0),
+        BridgeConfig(hang_s=hang_s),
         on_change=watcher.changes.append,
         on_failing=watcher.failing.append,
+        on_step=watcher.stepped,
     )
     try:
         bridge.start()
@@ -68,7 +74,8 @@ def until(run: Run, kind: type[News]) -> list[News]:
 
 
 def test_a_job_moves_and_ends_with_all_its_images() -> None:
-    with running() as bridge:
+    watcher = Watcher()
+    with running(watcher) as bridge:
         run = submit(bridge, "cat", n=3)
         first = until(run, Imaged)
         images = [
@@ -76,16 +83,17 @@ def test_a_job_moves_and_ends_with_all_its_images() -> None:
             for news in [first[-1], run.news.get(timeout=5), run.news.get(timeout=5)]
             if isinstance(news, Imaged)
         ]
-    assert [news.step for news in first if isinstance(news, Moved)] == [1, 2, 3, 4]
+    assert watcher.steps[run] == [1, 2, 3, 4]
     assert [image.index for image in images] == [0, 1, 2]
     assert images[2].pixels.shape == (64, 64, 3)
     assert (images[2].pixels == 9).all()
 
 
 def test_a_cancelled_job_is_heard_of_no_more() -> None:
-    with running() as bridge:
+    watcher = Watcher()
+    with running(watcher) as bridge:
         run = submit(bridge, "cat", steps=100_000)
-        until(run, Moved)
+        wait_until(lambda: run in watcher.steps, what="a step")
         bridge.cancel(run)
         other = submit(bridge, "dog")
         until(other, Imaged)
@@ -93,15 +101,16 @@ def test_a_cancelled_job_is_heard_of_no_more() -> None:
 
 
 def test_a_job_that_comes_again_is_begun_again_and_its_first_run_cannot_drop_it() -> None:
-    with running() as bridge:
+    watcher = Watcher()
+    with running(watcher) as bridge:
         first = submit(bridge, "cat", steps=100_000)
-        until(first, Moved)
+        wait_until(lambda: first in watcher.steps, what="a step")
         again = Run(first.job, token=2)
         bridge.admit(again, Request(first.id, "cat", "", 64, 64, 4, 5.0, "ddim", 7, 1, "exact"))
         bridge.part(first)
         bridge.cancel(first)
-        news = until(again, Imaged)
-        assert max(each.steps for each in news[-3:] if isinstance(each, Moved)) == 4
+        until(again, Imaged)
+        assert watcher.steps[again][-3:] == [2, 3, 4]
         assert len(bridge._router) == 0
 
 

@@ -67,9 +67,9 @@ class FakeLedger:
         self._reach()
         return self.latents
 
-    def progress(self, *_: Any) -> bool:
+    def progress_many(self, events: list[Any]) -> list[bool]:
         self._reach()
-        return True
+        return [True] * len(events)
 
     def renew(self, worker: str, leases: dict[str, int], lease_s: float) -> dict[str, Renewal]:
         self.renewed.append(leases)
@@ -156,7 +156,7 @@ class Bench:
         )
 
     def follow(self) -> Outcome:
-        return self.runner.follow("job", lambda step, steps: None)
+        return self.runner.follow("job")
 
 
 def test_a_job_ends_with_its_image_and_the_next_hint() -> None:
@@ -394,7 +394,7 @@ def test_a_newer_run_of_a_job_is_held_in_place_of_the_older_one_which_hears_of_i
 
 
 def test_an_image_that_comes_twice_counts_once() -> None:
-    router, run = Router(0.0), Run(JOB.model_copy(update={"n": 2}), 5)
+    router, run = Router(lambda run, step, steps: None), Run(JOB.model_copy(update={"n": 2}), 5)
     router.add(run)
     assert [router.route(replace(image(), index=index)) for index in (0, 0, 1)] == [False, False, True]
     assert len(router) == 0

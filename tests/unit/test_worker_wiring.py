@@ -8,16 +8,25 @@ import pytest
 
 from synerdiff.settings import Settings
 from synerdiff.workers.bridge import BridgeConfig
+from synerdiff.workers.reports import StepReports, Tell
 from synerdiff.workers.worker import GpuWorker, engine_spec
 
 
-def test_the_bridge_hears_how_often_to_report_and_when_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_and_the_bridge_hear_how_often_to_report_and_when_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[BridgeConfig] = []
 
     def bridge(spec: Any, config: BridgeConfig, **_: Any) -> Any:
         told.append(config)
 
+    paces: list[float] = []
+
+    class Reports(StepReports):
+        def __init__(self, tell: Tell, news_s: float) -> None:
+            super().__init__(tell, news_s)
+            paces.append(news_s)
+
     monkeypatch.setattr("synerdiff.workers.worker.Bridge", bridge)
+    monkeypatch.setattr("synerdiff.workers.worker.StepReports", Reports)
     settings = Settings(progress_s=2.5, hang_s=7.0)
     nothing = cast(Any, None)
     GpuWorker(
@@ -30,4 +39,4 @@ def test_the_bridge_hears_how_often_to_report_and_when_to_give_up(monkeypatch: p
         send_hints=nothing,
         on_failing=nothing,
     )
-    assert (told[0].news_s, told[0].hang_s) == (2.5, 7.0)
+    assert (paces, told[0].hang_s) == ([2.5], 7.0)

@@ -100,7 +100,11 @@ class Settings(BaseSettings):
     )
 
     progress_s: float = Field(
-        default=0.5, ge=0, le=60, description="shortest time between reports of a job's steps; each is a call to Redis"
+        default=0.5,
+        ge=0,
+        le=60,
+        description="shortest time between reports of a job's steps, which a worker makes for all its jobs in one call "
+        "to Redis; first and last steps are told at once",
     )
     tick_s: float = Field(default=1.0, gt=0, le=2, description="the scheduler's period")
     skip_from: Literal["start", "load"] = Field(

@@ -25,7 +25,7 @@ from synerdiff.workers.messages import (
 from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.patience import Patience
 from synerdiff.workers.process import EngineProcess
-from synerdiff.workers.router import Router
+from synerdiff.workers.router import OnStep, Router
 from synerdiff.workers.runs import Phase, Run
 from synerdiff.workers.strikes import Strikes
 from synerdiff.workers.traces import Traces
@@ -38,11 +38,10 @@ RESTART_PAUSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class BridgeConfig:
-    """``hang_s``: silence with work at hand after which the engine counts as hung. ``news_s``: the shortest time
-    between two progress reports of a job. ``load_s``: the longest a model may take to load."""
+    """``hang_s``: silence with work at hand after which the engine counts as hung. ``load_s``: the longest a model may
+    take to load."""
 
     hang_s: float = 30.0
-    news_s: float = 0.5
     load_s: float = 1800.0
 
 
@@ -50,7 +49,8 @@ class Bridge:
     """Keeps one engine process alive and routes jobs to it and news back.
 
     A thread of its own starts the process, reads from it and watches it. ``on_change`` is called when the
-    engine becomes ready or is lost, ``on_failing`` once when it fails again and again, or its process does not end.
+    engine becomes ready or is lost, ``on_failing`` once when it fails again and again, or its process does not end,
+    ``on_step`` with each step of a job; it must not block.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Bridge:
         *,
         on_change: Callable[[bool], None],
         on_failing: Callable[[str], None],
+        on_step: OnStep = lambda run, step, steps: None,
         metrics: WorkerMetrics | None = None,
         traces: Traces | None = None,
     ) -> None:
@@ -69,7 +70,7 @@ class Bridge:
         self._on_failing = on_failing
         self._metrics = metrics or WorkerMetrics()
         self._traces = traces or Traces()
-        self._router = Router(config.news_s)
+        self._router = Router(on_step)
         self._ordering = threading.Lock()  # who hears of a job, and what the engine is told of it, change together
         self._strikes = Strikes()
         self._process: EngineProcess | None = None

@@ -15,7 +15,7 @@ from synerdiff.workers.broker import VETTED
 from synerdiff.workers.identity import incarnation
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.step import Consuming, EngineStep, Host
-from synerdiff.workers.taskevents import conclude, tell_progress
+from synerdiff.workers.taskevents import StepEvents, conclude
 from synerdiff.workers.worker import engine_spec
 
 log = get_logger(__name__)
@@ -29,7 +29,9 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
     app = celery_app(settings.redis_url)
     pool = pool_of(settings.model)
     name = incarnation(settings.worker_name)
-    host = Host(settings, name, spec or engine_spec(settings), _HintSender(app, pool))
+    node = _NodeName(name)
+    told = StepEvents(app, node)
+    host = Host(settings, name, spec or engine_spec(settings), _HintSender(app, pool), told)
     app.conf.update(
         broker_transport=VETTED,
         worker_consumer="synerdiff.workers.consumer:Consumer",
@@ -47,7 +49,7 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
     app.steps["worker"].add(EngineStep.of(host))
     app.steps["consumer"].add(Consuming.of(host))
     signals.setup_logging.connect(_Logging(settings), weak=False, dispatch_uid="synerdiff.logging")
-    signals.celeryd_init.connect(_NodeName(name), weak=False, dispatch_uid="synerdiff.node")
+    signals.celeryd_init.connect(node, weak=False, dispatch_uid="synerdiff.node")
     return app
 
 
@@ -78,17 +80,22 @@ class _NodeName:
     """Gives the Celery node the worker's own name, unless ``-n`` gave it one: two on a host must not share it."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.given = f"celery@{name}"
+
+    def __str__(self) -> str:
+        return self.given
 
     def __call__(self, instance: Any = None, **_: Any) -> None:
         from celery.utils.nodenames import default_nodename
 
         if instance is not None and instance.hostname == default_nodename(None):
-            instance.hostname = f"celery@{self._name}"
+            instance.hostname = self.given
+        elif instance is not None:
+            self.given = instance.hostname
 
 
 def _register_task(app: Celery, host: Host) -> None:
     @app.task(name=GENERATE, bind=True, ignore_result=True, acks_late=False, throws=(JobFailed,))  # type: ignore[untyped-decorator]
     def generate(self: Task, job_id: str) -> str:
         """Follow a hint: claim the job it names and see it through."""
-        return conclude(self, host.follow(job_id, lambda step, steps: tell_progress(self, step, steps)))
+        return conclude(self, host.follow(job_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 
 from synerdiff.engine.types import (
     Admitted,
@@ -19,23 +19,24 @@ from synerdiff.engine.types import (
     Waits,
 )
 from synerdiff.telemetry import get_logger
-from synerdiff.workers.runs import EngineLost, Failed, Gone, Imaged, Moved, Phase, Previewing, Run
+from synerdiff.workers.runs import EngineLost, Failed, Gone, Imaged, Phase, Previewing, Run
 
 log = get_logger(__name__)
+
+OnStep = Callable[[Run, int, int], None]
 
 
 class Router:
     """Takes the engine's events to the runs they are about.
 
     A run leaves when its last image is made, when it fails, is cancelled or given up, or the engine is lost.
-    Progress is passed on at most once in ``news_s`` seconds a job; the record and Flower need no more.
+    ``on_step`` hears each step of a job: ``(run, step, steps)``.
     """
 
-    def __init__(self, news_s: float) -> None:
-        self._news_s = news_s
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
-        self._told: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -57,7 +58,6 @@ class Router:
             if self._runs.get(run.id) is not run:
                 return False
             del self._runs[run.id]
-            self._told.pop(run.id, None)
             return True
 
     def lose_all(self, reason: str) -> list[Run]:
@@ -65,7 +65,6 @@ class Router:
         with self._lock:
             runs = list(self._runs.values())
             self._runs.clear()
-            self._told.clear()
         for run in runs:
             run.tell(EngineLost(reason))
         return runs
@@ -103,10 +102,7 @@ class Router:
         if step == run.step:
             return  # another image than the slowest stepped
         run.step = step
-        now = time.monotonic()
-        if now - self._told.get(run.id, 0.0) >= self._news_s:
-            self._told[run.id] = now
-            run.tell(Moved(step, steps))
+        self._on_step(run, step, steps)
 
     def _deliver(self, run: Run, image: ImageReady) -> bool:
         run.made.add(image.index)  # an earlier run's image may come late, and its index again

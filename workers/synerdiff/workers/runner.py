@@ -23,6 +23,7 @@ from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.persist import persist
 from synerdiff.workers.previews import preview_event
 from synerdiff.workers.receipts import job_receipt, job_timings
+from synerdiff.workers.reports import StepReports
 from synerdiff.workers.runs import (
     EngineLost,
     Failed,
@@ -86,9 +87,6 @@ class Serving:
     keep_ttl_s: float = 3600.0
 
 
-Notify = Callable[[int, int], None]
-
-
 class Runner:
     """Follows hints. Safe to call from many threads, one a hint.
 
@@ -105,6 +103,7 @@ class Runner:
         leases: Leases,
         gate: Gate,
         send_hints: HintSender,
+        reports: StepReports | None = None,
         metrics: WorkerMetrics | None = None,
         traces: Traces | None = None,
     ) -> None:
@@ -115,12 +114,13 @@ class Runner:
         self._leases = leases
         self._gate = gate
         self._send_hints = send_hints
+        self._reports = reports or StepReports(lambda reports: None, 0.0)
         self._metrics = metrics or WorkerMetrics()
         self._traces = traces or Traces()
         self.abandoned = threading.Event()
 
-    def follow(self, job_id: str, notify: Notify) -> Outcome:
-        """Claim a job and see it through; what became of it here. ``notify(step, steps)`` hears of progress."""
+    def follow(self, job_id: str) -> Outcome:
+        """Claim a job and see it through; what became of it here."""
         with self._gate.passing() as admitted, job_context(job_id):
             if not admitted:
                 self._send_hints((job_id,))  # another worker may be free
@@ -130,7 +130,7 @@ class Runner:
                 return Outcome("refused", claim)
             run = _run(claim)
             with self._leases.holding(run), self._traces.job(run, claim, self._serving.worker):
-                outcome = self._see_through(run, notify)
+                outcome = self._see_through(run)
             self._metrics.left(self._serving.entry.pool, outcome.state)
             log.info("job left", state=outcome.state, reason=outcome.reason, attempts=claim.attempts)
             return outcome
@@ -165,11 +165,11 @@ class Runner:
 
     # Working
 
-    def _see_through(self, run: Run, notify: Notify) -> Outcome:
+    def _see_through(self, run: Run) -> Outcome:
         try:
             self._check(run.job)
             self._bridge.admit(run, _request(run), self._kept(run))
-            return self._listen(run, notify)
+            return self._listen(run)
         except InvalidJob as error:
             return self._fail(run, error.info)
         except EngineError:
@@ -183,6 +183,7 @@ class Runner:
             return self._fail(run, ErrorInfo(code="worker_error", message=reason, retryable=True))
         finally:
             self._bridge.cancel(run)
+            self._reports.close(run)
 
     def _check(self, job: Job) -> None:
         """Validate again: the record may be older than this worker's limits, or written by somebody else."""
@@ -205,13 +206,11 @@ class Runner:
         except Empty:
             return Gone(None)
 
-    def _listen(self, run: Run, notify: Notify) -> Outcome:
+    def _listen(self, run: Run) -> Outcome:
         done = Progress()
         while True:
             match self._next(run):
                 case Moved(step, steps):
-                    self._tell(run, JobEvent(kind="step", step=step, steps=steps))
-                    notify(step, steps)
                     if _proven(run, step) and step < steps:
                         run.tell(GiveBack("alone it got past where it was in the crash", how="proven"))
                 case Previewing(preview):
@@ -222,7 +221,8 @@ class Runner:
                     self._uploads.submit(run, image)
                 case Saved() as saved:
                     done.saved[saved.index] = saved
-                    self._tell(run, JobEvent(kind="image", step=run.step, steps=run.job.steps, image=saved.index))
+                    event = JobEvent(kind="image", step=run.step, steps=run.job.steps, image=saved.index)
+                    self._tell(run, *self._reports.take(run), event)  # its steps come before it
                     if len(done.saved) == run.job.n:
                         return self._finish(run, done)
                 case Failed(error):
@@ -241,10 +241,10 @@ class Runner:
                 case EngineLost(reason):
                     return self._crashed(run, reason)
 
-    def _tell(self, run: Run, event: JobEvent) -> None:
+    def _tell(self, run: Run, *events: JobEvent) -> None:
         """Progress is news, not truth: it may be missed while the ledger is away."""
         try:
-            self._ledger.progress(run.id, run.token, event)
+            self._ledger.progress_many([(run.id, run.token, event) for event in events])
         except LedgerUnavailable as error:
             log.debug("progress not recorded", reason=error.message)
 

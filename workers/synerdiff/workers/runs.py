@@ -47,7 +47,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The job finished a denoising step that is worth telling about."""
+    """A step of the job, which is on trial (``Run.trial``), was reported."""
 
     step: int
     steps: int

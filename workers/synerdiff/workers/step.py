@@ -19,7 +19,8 @@ from synerdiff.telemetry.exposition import OK, Exposition, registry_of
 from synerdiff.workers.broker import on_malformed
 from synerdiff.workers.deadletters import DeadLetters
 from synerdiff.workers.messages import EngineSpec
-from synerdiff.workers.runner import HintSender, Notify, Outcome
+from synerdiff.workers.reports import Tell
+from synerdiff.workers.runner import HintSender, Outcome
 from synerdiff.workers.worker import GpuWorker
 
 log = get_logger(__name__)
@@ -32,13 +33,16 @@ EXIT_FORCED = 128 + signal.SIGTERM
 class Host:
     """The GPU worker of this process, once it is launched."""
 
-    def __init__(self, settings: Settings, name: str, spec: EngineSpec, send_hints: HintSender) -> None:
+    def __init__(
+        self, settings: Settings, name: str, spec: EngineSpec, send_hints: HintSender, tell_tasks: Tell
+    ) -> None:
         self.name = name
         self.worker: GpuWorker | None = None
         self.consuming = False
         self._settings = settings
         self._spec = spec
         self._send_hints = send_hints
+        self._tell_tasks = tell_tasks
 
     def expose(self) -> None:
         """Serve health and metrics, from before the model is loaded. Raises :class:`SettingsError`."""
@@ -65,14 +69,15 @@ class Host:
             spec=self._spec,
             send_hints=self._send_hints,
             on_failing=_leave_failing,
+            tell_tasks=self._tell_tasks,
         )
         on_malformed(DeadLetters(self.worker.ledger))
 
-    def follow(self, job_id: str, notify: Notify) -> Outcome:
+    def follow(self, job_id: str) -> Outcome:
         """Follow one hint."""
         if self.worker is None:
             return Outcome("refused", "this worker is starting")
-        return self.worker.follow(job_id, notify)
+        return self.worker.follow(job_id)
 
 
 def _leave_failing() -> None:

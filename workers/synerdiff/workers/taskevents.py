@@ -6,15 +6,17 @@ call each of these a success, and a running job would look finished.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import Ignore
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from synerdiff.protocol.errors import JobFailed
 from synerdiff.telemetry import get_logger
+from synerdiff.workers.reports import Report
 from synerdiff.workers.runner import Outcome
 
 log = get_logger(__name__)
@@ -25,9 +27,37 @@ NOT_OURS = frozenset({"refused", "lost"})  # what the worker that has the job sa
 _UNREACHABLE = (OperationalError, RedisError, OSError)
 
 
-def tell_progress(task: Task, step: int, steps: int) -> None:
-    """Show ``step`` of ``steps`` as the state ``PROGRESS`` and, while there is no other, as the result."""
-    _send(task, "task-progress", step=step, steps=steps, result=f"step {step} of {steps}")
+class StepEvents:
+    """Shows how far jobs are as the state ``PROGRESS`` and, while there is no other, as the result.
+
+    The events of many tasks go out as one message, as Celery's own do; a task's id is its job's.
+    """
+
+    def __init__(self, app: Celery, node: object) -> None:
+        self._app = app
+        self._node = node  # its text is the Celery node's name
+
+    def __call__(self, reports: Sequence[Report]) -> None:
+        """Tell Flower; news that it misses is not worth a retry."""
+        try:
+            with self._app.amqp.producer_pool.acquire(block=True) as producer:
+                self._publish(producer, reports)
+        except _UNREACHABLE as error:
+            log.debug("steps not sent", reason=type(error).__name__)
+
+    def _publish(self, producer: Any, reports: Sequence[Report]) -> None:
+        with self._app.events.Dispatcher(
+            producer.connection,
+            str(self._node),
+            channel=producer.channel,
+            buffer_while_offline=False,
+            buffer_group=frozenset({"task"}),
+        ) as dispatcher:
+            for report in reports:
+                step, steps = report.step, report.steps
+                shown = f"step {step} of {steps}"
+                dispatcher.send("task-progress", uuid=report.run.id, step=step, steps=steps, result=shown)
+            dispatcher.flush(errors=False)
 
 
 def conclude(task: Task, outcome: Outcome) -> str:

@@ -26,8 +26,9 @@ from synerdiff.workers.metrics import WorkerMetrics
 from synerdiff.workers.periodic import Periodic
 from synerdiff.workers.plans import PlanFollower, Standing
 from synerdiff.workers.receipts import Maker
+from synerdiff.workers.reports import StepReports, Tell, told_to
 from synerdiff.workers.revocations import Revocations
-from synerdiff.workers.runner import HintSender, Notify, Outcome, Runner, Serving
+from synerdiff.workers.runner import HintSender, Outcome, Runner, Serving
 from synerdiff.workers.runs import GiveBack, Phase
 from synerdiff.workers.traces import Traces
 from synerdiff.workers.uploads import Uploads
@@ -80,6 +81,7 @@ class GpuWorker:
         spec: EngineSpec,
         send_hints: HintSender,
         on_failing: Callable[[], None],
+        tell_tasks: Tell = lambda reports: None,
     ) -> None:
         self.name = name
         self.pool = pool_of(settings.model)
@@ -94,11 +96,13 @@ class GpuWorker:
         self._on_failing = on_failing
         self._started_at = time.time()
         self._heard_at: float | None = None
+        self._reports = StepReports(told_to(ledger, tell_tasks), settings.progress_s)
         self._bridge = Bridge(
             spec,
-            BridgeConfig(hang_s=settings.hang_s, news_s=settings.progress_s),
+            BridgeConfig(hang_s=settings.hang_s),
             on_change=self.gate.engine,
             on_failing=self._fail,
+            on_step=self._reports.note,
             metrics=self.metrics,
             traces=self._traces,
         )
@@ -127,11 +131,12 @@ class GpuWorker:
         spec: EngineSpec,
         send_hints: HintSender,
         on_failing: Callable[[], None],
+        tell_tasks: Tell = lambda reports: None,
     ) -> GpuWorker:
         """Check the dependencies, load the model, register: from then on jobs are released for this worker.
 
-        ``on_failing`` is called when the device fails again and again. Raises :class:`SynerDiffError` with one
-        sentence when something is missing; nothing is left running then.
+        ``on_failing`` is called when the device fails again and again, ``tell_tasks`` hears how far jobs are.
+        Raises :class:`SynerDiffError` with one sentence when something is missing; nothing is left running then.
         """
         ledger = Ledger.connect(settings.redis_url, LedgerConfig.of(settings))
         ledger.check_server(allow_unsafe=settings.allow_unsafe_redis)
@@ -146,6 +151,7 @@ class GpuWorker:
             spec=spec,
             send_hints=send_hints,
             on_failing=on_failing,
+            tell_tasks=tell_tasks,
         )
         try:
             worker._start()
@@ -171,6 +177,7 @@ class GpuWorker:
             leases=self._leases,
             gate=self.gate,
             send_hints=self._send_hints,
+            reports=self._reports,
             metrics=self.metrics,
             traces=self._traces,
         )
@@ -180,6 +187,7 @@ class GpuWorker:
             queued=lambda: float(self._uploads.waiting_bytes),
         )
         self.ledger.put_model(ready.entry)
+        self._reports.start()
         self._begin("leases", self._settings.lease_s / 4, self._leases.renew)
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
@@ -188,11 +196,11 @@ class GpuWorker:
         self._begin("make-way", BEAT_S, make_way.look)
         self._begin("revocations", 0.05, Revocations(self.ledger, self._leases, pool=self.pool).listen)
 
-    def follow(self, job_id: str, notify: Notify) -> Outcome:
+    def follow(self, job_id: str) -> Outcome:
         """Follow one hint (see :class:`Runner`)."""
         if self._runner is None:
             return Outcome("refused", "this worker is starting")
-        return self._runner.follow(job_id, notify)
+        return self._runner.follow(job_id)
 
     def drain(self) -> None:
         """Claim nothing more, finish what fits in the grace, hand the rest back, deregister, stop the engine."""
@@ -217,6 +225,7 @@ class GpuWorker:
         """End the engine process and every thread, telling nobody."""
         for periodic in self._periodic:
             periodic.stop(timeout_s=0.0)
+        self._reports.stop()
         self._uploads.stop()
         self._bridge.stop()
 
