@@ -74,7 +74,7 @@ def worker(redis_url: str, s3: S3Access, request: pytest.FixtureRequest) -> Iter
 
 def run(worker: GpuWorker, job_ids: list[str]) -> None:
     wait_until(lambda: worker.ledger.workers("fake"), what="the registration")
-    threads = [threading.Thread(target=worker.follow, args=(each, lambda *_: None)) for each in job_ids]
+    threads = [threading.Thread(target=worker.follow, args=(each,)) for each in job_ids]
     for thread in threads:
         thread.start()
     for thread in threads:
