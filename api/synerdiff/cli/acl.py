@@ -58,8 +58,8 @@ class Role:
     def rules(self, password: str, db: int) -> str:
         """Its line of an ACL file; the password is kept as its SHA-256."""
         channels = " ".join(f"&/{db}.{name}" for name in self.channels)
-        digest = hashlib.sha256(password.encode()).hexdigest()
-        return f"user {self.name} on #{digest} resetkeys {' '.join(self.patterns)} resetchannels {channels} {COMMANDS}"
+        keys = f"resetkeys {' '.join(self.patterns)}"
+        return f"user {self.name} on #{_digest(password)} {keys} resetchannels {channels} {COMMANDS}"
 
 
 _PRODUCER_KEYS = (*QUEUE, "idem:*")
@@ -106,12 +106,31 @@ ROLES: Mapping[str, Role] = {
     )
 }
 
+# What Redis Sentinel and a replica need of a server whose default user is off: purpose, and rules as Redis' and
+# Valkey's pages on Sentinel give them.
+REPLICATION: Mapping[str, tuple[str, str]] = {
+    "sentinel": (
+        "Redis Sentinel: `sentinel auth-user`; no key",
+        "resetkeys allchannels -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info "
+        "+client|setname +client|kill +script|kill",
+    ),
+    "replica": ("replicas: `masteruser`; copies everything", "resetkeys resetchannels -@all +psync +replconf +ping"),
+}
+
 
 def acl_file(passwords: Mapping[str, str], db: int = 0) -> str:
-    """The ACL file for all roles and an ``admin``; ``passwords`` has one for each. The default user is off.
+    """The ACL file for an ``admin``, all roles and those of ``REPLICATION`` that ``passwords`` has one for.
 
-    ``db`` is the number of the database in ``SYNERDIFF_REDIS_URL``.
+    The default user is off. ``db`` is the number of the database in ``SYNERDIFF_REDIS_URL``.
     """
-    digest = hashlib.sha256(passwords["admin"].encode()).hexdigest()
-    lines = ["user default off", f"user admin on #{digest} ~* &* +@all"]
+    lines = ["user default off", f"user admin on #{_digest(passwords['admin'])} ~* &* +@all"]
+    lines += [
+        f"user {name} on #{_digest(passwords[name])} {rules}"
+        for name, (_, rules) in REPLICATION.items()
+        if name in passwords
+    ]
     return "\n".join([*lines, *(role.rules(passwords[name], db) for name, role in ROLES.items())]) + "\n"
+
+
+def _digest(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()

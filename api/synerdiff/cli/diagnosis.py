@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -57,19 +56,13 @@ def settings_table() -> list[dict[str, str]]:
     ]
 
 
-def without_password(url: str) -> str:
-    """``url`` with its user and password taken out."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else ""
     if name == "s3_access_key" and value:
         return "(set)"
     if name == "redis_url":
-        return without_password(value)
+        return _without_password(value)
     return "" if value is None else str(value)
 
 
@@ -109,9 +102,15 @@ def devices() -> list[dict[str, Any]]:
 
 def _found(where: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return {"where": without_password(where), "reachable": True, "why_not": None, **ask()}
+        return {"where": _without_password(where), "reachable": True, "why_not": None, **ask()}
     except SynerDiffError as error:
-        return {"where": without_password(where), "reachable": False, "why_not": error.message}
+        return {"where": _without_password(where), "reachable": False, "why_not": error.message}
+
+
+def _without_password(url: str) -> str:
+    from synerdiff.ledger import shown
+
+    return shown(url)
 
 
 def _ask_redis(settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from synerdiff.ledger import SentinelAddress, sentinel_address
+
 GENERATE = "synerdiff.generate"
 SUBMIT = "synerdiff.submit"
 QUEUE_SUBMIT = "synerdiff.submit"
@@ -25,13 +27,23 @@ def queue(name: str) -> Queue:
     return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
 
 
-def celery_app(redis_url: str, **settings: Any) -> Celery:
-    """The application at a broker URL; ``settings`` override Celery's.
+class Application(Celery):  # type: ignore[misc]
+    """A Celery application that knows the address of Redis as the settings give it."""
+
+    redis_url = ""
+
+
+def celery_app(redis_url: str, **settings: Any) -> Application:
+    """The application at the address of Redis; ``settings`` override Celery's.
 
     JSON alone is accepted and no results are kept. Messages are acknowledged early: the ledger's lease, not
     Celery's visibility timeout, decides when a job runs again. Priorities are off, so a queue is one list.
+    Raises :class:`LedgerUnavailable` for an address that is none.
     """
-    app = Celery("synerdiff", broker=redis_url, set_as_current=False)
+    address = sentinel_address(redis_url)
+    broker = redis_url if address is None else address.celery_url
+    app = Application("synerdiff", broker=broker, set_as_current=False)
+    app.redis_url = redis_url
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -59,7 +71,15 @@ def celery_app(redis_url: str, **settings: Any) -> Celery:
             "socket_timeout": ANSWER_TIMEOUT_S,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            **_sentinel_transport(address),
         },
+        broker_use_ssl=dict(address.tls) if address is not None and address.tls is not None else None,
         **settings,
     )
     return app
+
+
+def _sentinel_transport(address: SentinelAddress | None) -> dict[str, Any]:
+    if address is None:
+        return {}
+    return {"master_name": address.master, "sentinel_kwargs": address.sentinel_options}

@@ -8,19 +8,19 @@ import secrets
 from collections.abc import Sequence
 
 import redis
-from celery import Celery
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from synerdiff.dispatch.app import CONNECT_TIMEOUT_S, GENERATE, queue_name
+from synerdiff.dispatch.app import CONNECT_TIMEOUT_S, GENERATE, Application, queue_name
+from synerdiff.ledger import open_client
 
 BATCH = 500
 ANSWER_TIMEOUT_S = 5.0
 ID, TAG = "@id@", "@tag@"
 
 
-def _template(app: Celery, pool: str) -> str:
+def _template(app: Application, pool: str) -> str:
     """A hint as Celery and kombu's Redis transport would write it, with places for the id and a delivery tag.
 
     Celery makes the headers and body (message protocol 2), once for all hints of a pool instead of a
@@ -49,10 +49,10 @@ class Hints:
     A hint that cannot be sent is no error: the record stands, and the reconciler sends it again.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
-        self._client: redis.Redis = redis.Redis.from_url(
-            app.conf.broker_url,
+        self._client: redis.Redis = open_client(
+            app.redis_url,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             socket_timeout=ANSWER_TIMEOUT_S,
             health_check_interval=15,

@@ -1,5 +1,6 @@
 """The job ledger: records, leases and the queue in Redis, one Lua script an operation."""
 
+from synerdiff.ledger.address import SentinelAddress, open_client, sentinel_address, shown
 from synerdiff.ledger.config import LedgerConfig, ManualClock
 from synerdiff.ledger.failures import LedgerFull
 from synerdiff.ledger.ledger import Ledger
@@ -37,6 +38,10 @@ __all__ = [
     "RefusalReason",
     "Refused",
     "Renewal",
+    "SentinelAddress",
     "Submission",
     "WorkerReport",
+    "open_client",
+    "sentinel_address",
+    "shown",
 ]

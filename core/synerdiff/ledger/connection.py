@@ -7,9 +7,10 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from synerdiff.ledger.failures import SET, translated, where
+from synerdiff.ledger.address import open_client, where
+from synerdiff.ledger.failures import translated
 from synerdiff.ledger.scripts import text
-from synerdiff.protocol.errors import LedgerUnavailable, UnsafeBroker
+from synerdiff.protocol.errors import UnsafeBroker
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
@@ -20,18 +21,15 @@ def connect(url: str) -> redis.Redis:
 
     Trying again is safe: every script is idempotent. Raises :class:`LedgerUnavailable`.
     """
-    try:
-        client: redis.Redis = redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            socket_keepalive=True,
-            health_check_interval=15,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 3),
-        )
-    except ValueError as error:
-        raise LedgerUnavailable(f"the address of Redis is not one ({error}); {SET} to redis://host:port/db") from None
+    client = open_client(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 3),
+    )
     with translated(client):
         client.ping()
     return client

@@ -9,12 +9,16 @@ import redis
 from redis.exceptions import (
     AuthenticationError,
     ConnectionError,  # noqa: A004
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     ResponseError,
     TimeoutError,  # noqa: A004
 )
+from redis.sentinel import MasterNotFoundError
 
+from synerdiff.ledger.address import where
 from synerdiff.protocol.errors import LedgerUnavailable
 
 SET = "set SYNERDIFF_REDIS_URL"
@@ -24,17 +28,14 @@ class LedgerFull(LedgerUnavailable):
     """Redis is at its ``maxmemory`` and takes no new jobs; those it has go on."""
 
 
-def where(client: redis.Redis) -> str:
-    """The address that a client uses, without its password."""
-    options = client.connection_pool.connection_kwargs
-    if "path" in options:
-        return f"unix://{options['path']}"
-    return f"redis://{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0) or 0}"
-
-
 def _sentence(error: Exception, address: str) -> str:
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         return f"Redis at {address} refuses this user ({error}); {SET} with a user and password that may use it"
+    if isinstance(error, MasterNotFoundError):  # its own text holds pages of the library's objects
+        return (
+            f"no Sentinel of {address} answers and knows a master of that name that is up; see that they run, that "
+            f"the name and sentinel_password are theirs, or {SET}"
+        )
     if isinstance(error, TimeoutError):
         return f"Redis at {address} does not answer ({error}); see that it runs, or {SET}"
     if isinstance(error, ConnectionError):
@@ -51,9 +52,9 @@ def translated(client: redis.Redis) -> Iterator[None]:
         address = where(client)
         message = f"Redis at {address} is out of memory and takes no new jobs; raise its maxmemory"
         raise LedgerFull(message) from error
-    except (ConnectionError, TimeoutError, NoPermissionError) as error:
+    except (ConnectionError, TimeoutError, NoPermissionError, ReadOnlyError, MasterDownError) as error:
         raise LedgerUnavailable(_sentence(error, where(client))) from error
     except ResponseError as error:
-        if str(error).startswith(("MISCONF", "READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "NOPERM")):
+        if str(error).startswith(("MISCONF", "NOREPLICAS", "BUSY")):
             raise LedgerUnavailable(_sentence(error, where(client))) from error
         raise

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", description="Redis that holds the ledger and Celery's queues"
+        default="redis://127.0.0.1:6379/0",
+        description="Redis that holds the ledger and Celery's queues; behind Sentinel: "
+        "sentinel://user:password@host:26379,host:26379/0?master=NAME",
     )
     allow_unsafe_redis: bool = Field(default=False, description="accept a Redis whose maxmemory-policy may evict jobs")
 

@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-import redis
-
 from synerdiff.dispatch import Hints, celery_app
-from synerdiff.ledger import LeaderToken, Ledger, LedgerConfig, PoolLoad
+from synerdiff.ledger import LeaderToken, Ledger, LedgerConfig, PoolLoad, open_client
 from synerdiff.policy.allowance import SkipFrom
 from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.scheduler.leader import Leadership
@@ -150,9 +148,7 @@ def run_scheduler(settings: Settings) -> int:
 def _submissions(
     settings: Settings, ledger: Ledger, hints: Hints, stop: threading.Event, metrics: SchedulerMetrics
 ) -> threading.Thread:
-    client: redis.Redis = redis.Redis.from_url(
-        settings.redis_url, socket_connect_timeout=3.0, socket_timeout=10.0, health_check_interval=15
-    )
+    client = open_client(settings.redis_url, socket_connect_timeout=3.0, socket_timeout=10.0, health_check_interval=15)
     consumer = Submissions(client, ledger, hints, model=settings.model, limits=settings.limits, stop=stop)
     thread = threading.Thread(target=consumer.run, name="submissions", daemon=True)
     thread.start()

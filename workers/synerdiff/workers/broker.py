@@ -11,7 +11,8 @@ from typing import Any
 
 from kombu import transport as kombu_transport
 from kombu.transport import redis as kombu_redis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis._parsers.base import BaseParser
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from synerdiff.dispatch import GENERATE
 from synerdiff.telemetry import get_logger
@@ -21,6 +22,33 @@ log = get_logger(__name__)
 
 VETTED = "vetted-redis"  # the transport's name, also in Celery's log lines
 kombu_transport.TRANSPORT_ALIASES[VETTED] = f"{__name__}:Transport"
+# Under kombu's own name: it goes over to the next Sentinel by that one's URL, whose scheme then names the transport.
+kombu_transport.TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
+
+
+class WritesRefused(ResponseError):
+    """Redis takes no writes for now; its text begins with the code, as that of errors unknown to redis-py does."""
+
+    code = ""
+
+    def __init__(self, text: str = "", **options: Any) -> None:
+        super().__init__(f"{self.code} {text}", **options)
+
+
+class TooFewReplicas(WritesRefused):
+    """``min-replicas-to-write`` is not met."""
+
+    code = "NOREPLICAS"
+
+
+class DiskFailed(WritesRefused):
+    """Redis cannot write its file."""
+
+    code = "MISCONF"
+
+
+# redis-py knows no classes for these, and Celery ends a worker for an error it cannot tell from a mistake.
+BaseParser.EXCEPTION_CLASSES.update({kind.code: kind for kind in (TooFewReplicas, DiskFailed)})
 
 TASKS = frozenset({GENERATE})
 DeadLetter = Callable[[str, bytes], None]
@@ -79,7 +107,18 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """A transport for which a full or read-only Redis is a lost connection: tried again, not fatal."""
+    """A transport for which a Redis that is full, or takes no writes, is a lost connection: tried again, not fatal."""
 
     Channel = Channel
-    connection_errors = (*kombu_redis.Transport.connection_errors, OutOfMemoryError, ReadOnlyError)
+    connection_errors = (*kombu_redis.Transport.connection_errors, OutOfMemoryError, ReadOnlyError, WritesRefused)
+
+
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """The same behind Redis Sentinel."""
+
+
+class SentinelTransport(Transport):
+    """The same behind Redis Sentinel: a master that was demoted is a lost connection."""
+
+    default_port = kombu_redis.SentinelTransport.default_port  # type: ignore[assignment]
+    Channel = SentinelChannel

@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from synerdiff.dispatch import GENERATE, Hints, celery_app, queue, queue_name
+from synerdiff.ledger import sentinel_address
 from synerdiff.protocol import pool_of
 from synerdiff.protocol.errors import JobFailed
 from synerdiff.settings import Settings
@@ -33,7 +34,7 @@ def build_app(settings: Settings, spec: EngineSpec | None = None) -> Celery:
     told = StepEvents(app, node)
     host = Host(settings, name, spec or engine_spec(settings), _HintSender(app, pool), told)
     app.conf.update(
-        broker_transport=VETTED,
+        broker_transport="sentinel" if sentinel_address(settings.redis_url) else VETTED,
         worker_consumer="synerdiff.workers.consumer:Consumer",
         worker_pool="threads",
         worker_concurrency=settings.capacity,
