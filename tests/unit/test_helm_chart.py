@@ -11,6 +11,7 @@ import helm_python
 import pytest
 import yaml
 
+from synerdiff.ledger.address import sentinel_address
 from synerdiff.protocol import pool_of
 from synerdiff.settings import Settings, load
 from synerdiff.telemetry.pools import GAUGES
@@ -209,6 +210,29 @@ def test_external_redis_and_s3(objects: dict[str, list[dict[str, Any]]]) -> None
     account = one(external, "ServiceAccount", "synerdiff")
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam")
     assert "StatefulSet" not in kinds(external)
+
+
+def test_redis_behind_sentinel(objects: dict[str, list[dict[str, Any]]]) -> None:
+    sentinel = objects["sentinel"]
+    worker = one(sentinel, "Deployment", "synerdiff-worker-sdxl")["spec"]["template"]["spec"]["containers"][0]
+    url = literals(worker)["SYNERDIFF_REDIS_URL"]
+    order = [item["name"] for item in worker["env"]]
+    assert {"REDIS_PASSWORD", "SENTINEL_PASSWORD"} <= set(order[: order.index("SYNERDIFF_REDIS_URL")])
+    filled = url.replace("$(REDIS_PASSWORD)", "for-redis").replace("$(SENTINEL_PASSWORD)", "for-sentinels")
+    address = sentinel_address(filled)
+    assert address is not None
+    assert address.hosts == (
+        ("sentinel-0.example.com", 26379),
+        ("sentinel-1.example.com", 26380),
+        ("sentinel-2.example.com", 26379),
+    )
+    assert (address.master, address.db) == ("images", 0)
+    assert address.user == {"username": "synerdiff", "password": "for-redis"}
+    assert address.sentinel_user == {"password": "for-sentinels"}
+    assert address.tls is not None
+    assert address.tls["ssl_ca_certs"] == "/etc/synerdiff/redis-ca/ca.crt"
+    allowed = one(sentinel, "NetworkPolicy", "synerdiff-to-redis")["spec"]["egress"][0]["ports"]
+    assert [item["port"] for item in allowed] == [6379, 26379, 26380]
 
 
 def test_each_part_may_have_a_redis_user_of_its_own(objects: dict[str, list[dict[str, Any]]]) -> None:

@@ -75,6 +75,22 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"valkey": {"enabled": False}, "externalRedis": {"urlKey": "url"}},
         ["externalRedis.secret: empty, but externalRedis.urlKey is 'url'"],
     ),
+    "Sentinels and a host": (
+        {"valkey": {"enabled": False}, "externalRedis": {"host": "r", "sentinel": {"hosts": ["s"], "master": "m"}}},
+        ["externalRedis.sentinel.hosts: given, but externalRedis.host is too"],
+    ),
+    "Sentinels of no primary": (
+        {"valkey": {"enabled": False}, "externalRedis": {"secret": "s", "sentinel": {"hosts": ["s"]}}},
+        ["externalRedis.sentinel.master: empty"],
+    ),
+    "a primary without Sentinels": (
+        {"valkey": {"enabled": False}, "externalRedis": {"host": "r", "secret": "s", "sentinel": {"master": "m"}}},
+        ["externalRedis.sentinel.hosts: empty"],
+    ),
+    "a Sentinel that is a URL": (
+        {"valkey": {"enabled": False}, "externalRedis": {"sentinel": {"hosts": ["redis://s:1"], "master": "m"}}},
+        ["redis://s:1"],
+    ),
     "no S3": ({"seaweedfs": {"enabled": False}}, ["externalS3.enabled: false, and so is seaweedfs.enabled"]),
     "two S3": ({"externalS3": {"enabled": True}}, ["externalS3.enabled: true, and so is seaweedfs.enabled"]),
     "S3 without credentials": (

@@ -62,18 +62,27 @@ called like the sentence ends it. */ -}}
 {{- define "synerdiff.checkRedis" -}}
 {{- $external := .Values.externalRedis -}}
 {{- if .Values.valkey.enabled -}}
-{{- if or $external.host $external.secret -}}
+{{- if or $external.host $external.secret $external.sentinel.hosts -}}
 {{- include "synerdiff.mistake" "externalRedis: given, but valkey.enabled is true; set valkey.enabled=false to use it" -}}
 {{- end -}}
 {{- else -}}
 {{- if and $external.urlKey (not $external.secret) -}}
 {{- include "synerdiff.mistake" (printf "externalRedis.secret: empty, but externalRedis.urlKey is '%s'; name the secret that holds the URL" $external.urlKey) -}}
 {{- end -}}
-{{- if not (or $external.host $external.urlKey) -}}
-{{- include "synerdiff.mistake" "externalRedis.host: empty, and valkey.enabled is false, so there is no Redis; give its host, or secret and urlKey" -}}
+{{- if not (or $external.host $external.urlKey $external.sentinel.hosts) -}}
+{{- include "synerdiff.mistake" "externalRedis.host: empty, and valkey.enabled is false, so there is no Redis; give its host, sentinel.hosts and sentinel.master, or secret and urlKey" -}}
+{{- end -}}
+{{- if and $external.sentinel.hosts (or $external.host $external.urlKey) -}}
+{{- include "synerdiff.mistake" (printf "externalRedis.sentinel.hosts: given, but externalRedis.%s is too; give one of them" (ternary "host" "urlKey" (ne $external.host ""))) -}}
+{{- end -}}
+{{- if and $external.sentinel.hosts (not $external.sentinel.master) -}}
+{{- include "synerdiff.mistake" "externalRedis.sentinel.master: empty, but sentinel.hosts are given; name the primary that the Sentinels watch" -}}
+{{- end -}}
+{{- if and (not $external.sentinel.hosts) (or $external.sentinel.master $external.sentinel.secret $external.sentinel.username) -}}
+{{- include "synerdiff.mistake" "externalRedis.sentinel.hosts: empty, but other values of sentinel are given; list the Sentinels" -}}
 {{- end -}}
 {{- if not (or $external.secret $external.allowNoPassword) -}}
-{{- include "synerdiff.mistake" (printf "externalRedis.secret: empty, so there is no password for %s; name the secret, or set externalRedis.allowNoPassword=true" $external.host) -}}
+{{- include "synerdiff.mistake" (printf "externalRedis.secret: empty, so there is no password for %s; name the secret, or set externalRedis.allowNoPassword=true" (default $external.sentinel.master $external.host)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

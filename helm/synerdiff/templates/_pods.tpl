@@ -64,12 +64,31 @@ topologySpreadConstraints:
       name: {{ $external.secret }}
       key: {{ replace "PART" .part $external.urlKey }}
 {{- else }}
-{{- $query := "" }}
+{{- $sentinel := $external.sentinel }}
+{{- $options := list }}
+{{- $scheme := "redis" }}
+{{- $address := printf "%s:%d" $external.host (int $external.port) }}
+{{- if $sentinel.hosts }}
+{{- $scheme = "sentinel" }}
+{{- $address = join "," $sentinel.hosts }}
+{{- $options = append $options (printf "master=%s" $sentinel.master) }}
+{{- if $sentinel.username }}
+{{- $options = append $options (printf "sentinel_username=%s" $sentinel.username) }}
+{{- end }}
+{{- if $sentinel.secret }}
+{{- $options = append $options "sentinel_password=$(SENTINEL_PASSWORD)" }}
+- name: SENTINEL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $sentinel.secret }}
+      key: {{ $sentinel.passwordKey }}
+{{- end }}
+{{- end }}
 {{- if $external.tls.enabled }}
 {{- $authorities := ternary "/etc/synerdiff/redis-ca/ca.crt" "/etc/ssl/certs/ca-certificates.crt" (ne $external.tls.caSecret "") }}
-{{- $query = printf "?ssl_cert_reqs=required&ssl_ca_certs=%s" $authorities }}
+{{- $scheme = printf "%ss" $scheme }}
+{{- $options = concat $options (list "ssl_cert_reqs=required" (printf "ssl_ca_certs=%s" $authorities)) }}
 {{- end }}
-{{- $scheme := ternary "rediss" "redis" $external.tls.enabled }}
 {{- if $external.secret }}
 - name: REDIS_PASSWORD
   valueFrom:
@@ -78,8 +97,20 @@ topologySpreadConstraints:
       key: {{ $external.passwordKey }}
 {{- end }}
 - name: SYNERDIFF_REDIS_URL
-  value: {{ printf "%s://%s%s%s:%d/%d%s" $scheme $external.username (ternary ":$(REDIS_PASSWORD)" "" (ne $external.secret "")) (printf "%s%s" (ternary "@" "" (or (ne $external.secret "") (ne $external.username ""))) $external.host) (int $external.port) (int $external.db) $query | quote }}
+  {{- $login := printf "%s%s" $external.username (ternary ":$(REDIS_PASSWORD)" "" (ne $external.secret "")) }}
+  {{- $query := ternary (printf "?%s" (join "&" $options)) "" (gt (len $options) 0) }}
+  value: {{ printf "%s://%s%s/%d%s" $scheme (ternary (printf "%s@" $login) "" (ne $login "")) $address (int $external.db) $query | quote }}
 {{- end }}
+{{- end -}}
+
+{{- /* The Sentinels' ports, with commas between. */ -}}
+{{- define "synerdiff.sentinelPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.externalRedis.sentinel.hosts -}}
+{{- $parts := splitList ":" . -}}
+{{- $ports = append $ports (ternary (last $parts) "26379" (gt (len $parts) 1)) -}}
+{{- end -}}
+{{- join "," $ports -}}
 {{- end -}}
 
 {{- define "synerdiff.s3Env" -}}
