@@ -18,7 +18,7 @@ from tests.support import wait_until
 MASTER = "images"
 SENTINEL_PASSWORD = "sentinel-test-password"
 PASSWORDS = {name: f"{name}-test-password" for name in ("admin", *ROLES, *REPLICATION)}
-DOWN_AFTER_MS = 1000
+DOWN_AFTER_MS = 2500  # a busy machine must not look like a dead one
 
 
 class Node(EmbeddedRedis):

@@ -13,7 +13,7 @@ import pytest
 
 from synerdiff.cli.embedded import S3Access
 from synerdiff.client import Client
-from synerdiff.protocol import JobState
+from synerdiff.protocol import JobState, JobView
 from synerdiff.protocol.errors import LedgerUnavailable
 from synerdiff.settings import load
 from tests.sentinels import PASSWORDS, SENTINEL_PASSWORD, Replicated
@@ -45,6 +45,19 @@ class Fleet(WorkerStack):
 
     def _reconcile(self) -> None:
         """Left to the real scheduler."""
+
+    def view(self, job_id: str) -> JobView:
+        """A job's record, once there is a master that tells it."""
+
+        def told() -> JobView | None:
+            try:
+                return super(Fleet, self).view(job_id)
+            except LedgerUnavailable:
+                return None
+
+        found = wait_until(told, 60, what="an answer of the master")
+        assert found is not None
+        return found
 
     def submit_all(self, *prompts: str, steps: int = 4) -> list[str]:
         return [self.client.submit(prompt=prompt, steps=steps, width=64, height=64) for prompt in prompts]
