@@ -139,6 +139,34 @@ def test_two_schedulers_never_lead_at_once(ledger: Ledger, make_scheduler: Calla
     assert not first.tick()
 
 
+def shown(scheduler: Scheduler) -> dict[str, float]:
+    """The versions of the plans in a scheduler's metrics, by profile; every gauge of a plan shows the same profiles."""
+    planned = [each for each in scheduler.metrics.registry.collect() if each.name.startswith("synerdiff_planned_")]
+    versions, *others = ({each.labels["profile"]: each.value for each in gauge.samples} for gauge in reversed(planned))
+    assert [set(other) for other in others] == [set(versions)] * 3
+    return versions
+
+
+def test_a_plans_metrics_go_with_its_profile_and_with_the_lead(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler]
+) -> None:
+    beat(ledger, "w1")
+    beat(ledger, "w2", profile_id="another")
+    scheduler = make_scheduler()
+    scheduler.tick()
+    assert shown(scheduler) == {OWN: 1.0, "another": 1.0}
+    ledger.deregister("w2")
+    scheduler.tick()
+    assert shown(scheduler) == {OWN: 1.0}
+    beat(ledger, "w2", profile_id="another")
+    scheduler.tick()
+    assert shown(scheduler) == {OWN: 1.0, "another": 1.0}  # it goes on with the plan that it had
+    redis.Redis.delete(ledger.client, "synerdiff:leader:scheduler")
+    make_scheduler().tick()
+    assert not scheduler.tick()
+    assert shown(scheduler) == {}
+
+
 @pytest.mark.parametrize(
     ("document", "fields"),
     [
@@ -226,9 +254,10 @@ def test_a_table_that_went_away_is_written_again(
     beat(ledger)
     scheduler = make_scheduler()
     scheduler.tick()
-    redis_client.delete("synerdiff:table:" + view_in_force(ledger)["table_hash"])
+    before = view_in_force(ledger)["table_hash"]
+    assert redis_client.delete("synerdiff:table:" + before) == 1
     scheduler.tick()
-    view_in_force(ledger)
+    assert view_in_force(ledger)["table_hash"] == before
 
 
 def test_hints_that_still_lie_in_the_queue_are_not_sent_again(

@@ -89,7 +89,7 @@ def queue() -> Ledger:
 def scheduler_registry() -> CollectorRegistry:
     metrics = SchedulerMetrics(queue(), 1.0)
     metrics.reconciled("m", Reaped(), 0)
-    metrics.planned("m", "p", PLAN)
+    metrics.planned({("m", "p"): PLAN})
     return metrics.registry
 
 

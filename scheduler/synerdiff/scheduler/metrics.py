@@ -48,6 +48,7 @@ class SchedulerMetrics:
             "synerdiff_planned_skip_above_jobs", "Jobs above which balanced samples may skip", labels, registry=registry
         )
         self._version = Gauge("synerdiff_planned_version", "Version of the plan in force", labels, registry=registry)
+        self._shown: set[tuple[str, str]] = set()  # pools and profiles with a plan's figures
         self._patience_s = max(MISSED_TICKS * tick_s, LONGEST_TICK_S)
         self._turned_at = time.monotonic()
         self._failing = "no tick yet"
@@ -77,13 +78,18 @@ class SchedulerMetrics:
         self._lapsed.labels(pool).inc(sum(len(ids) for ids in (reaped.requeued, reaped.quarantined, reaped.dead)))
         self._lost.labels(pool).inc(len(reaped.workers))
 
-    def planned(self, pool: str, profile: str, head: Mapping[str, str]) -> None:
-        """Note the plan in force."""
-        theta = head.get("theta", "auto")
-        self._theta.labels(pool, profile).set(math.nan if theta == "auto" else float(theta))
-        self._cap.labels(pool, profile).set(int(head["batch_cap"]))
-        self._skip.labels(pool, profile).set(int(head["skip_above"]))
-        self._version.labels(pool, profile).set(int(head["version"]))
+    def planned(self, heads: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
+        """Show the plans in force, by pool and profile, and no others any more."""
+        for key in self._shown - heads.keys():
+            for gauge in (self._theta, self._cap, self._skip, self._version):
+                gauge.remove(*key)
+        self._shown = set(heads)
+        for key, head in heads.items():
+            theta = head.get("theta", "auto")
+            self._theta.labels(*key).set(math.nan if theta == "auto" else float(theta))
+            self._cap.labels(*key).set(int(head["batch_cap"]))
+            self._skip.labels(*key).set(int(head["skip_above"]))
+            self._version.labels(*key).set(int(head["version"]))
 
     def live(self) -> dict[str, str]:
         """Whether the loop and the intake still turn."""

@@ -33,6 +33,8 @@ class PlanWriter:
         by_profile: defaultdict[str, list[PlanningReport]] = defaultdict(list)
         for report in reports:
             by_profile[report.profile_id].append(report)
+        for gone in [key for key in self._written if key[0] == pool and key[1] not in by_profile]:
+            del self._written[gone]
         for profile_id, group in by_profile.items():
             key = (pool, profile_id)
             capacity = max(1, *(report.capacity for report in group))
@@ -47,7 +49,7 @@ class PlanWriter:
 
     @property
     def heads(self) -> dict[Key, dict[str, str]]:
-        """The plans that this writer put in force, by pool and profile."""
+        """The plans that this writer put in force for profiles with live workers, by pool and profile."""
         return dict(self._written)
 
     def forget(self) -> None:

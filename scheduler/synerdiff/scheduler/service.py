@@ -57,6 +57,7 @@ class Scheduler:
         leader = self._leadership.hold()
         if leader is None:
             self._plans.forget()
+            self.metrics.planned(self._plans.heads)
             self._led_at = None
             return False
         now = self._clock()
@@ -66,8 +67,7 @@ class Scheduler:
             reaped, sent, load = reconcile(self._ledger, self._hints, pool)
             self.metrics.reconciled(pool, reaped, sent)
             self._plan(pool, load, leader, elapsed_s)
-        for key, head in self._plans.heads.items():
-            self.metrics.planned(*key, head)
+        self.metrics.planned(self._plans.heads)
         return True
 
     def _plan(self, pool: str, load: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
