@@ -53,8 +53,9 @@ def test_a_damaged_event_hides_nothing_that_comes_after(
 
 def test_a_client_that_goes_away_is_forgotten(http: httpx.Client, here: Served) -> None:
     job = http.post("/v1/jobs", json={"prompt": "hold"}).json()
-    with http.stream("GET", job["events_url"]):
+    with http.stream("GET", job["events_url"]) as reply:
         wait_until(lambda: here.gateway.hub.followers == 1, what="the stream is open")
+        assert reply.status_code == 200
     wait_until(lambda: here.gateway.hub.followers == 0, what="the stream is closed")
 
 

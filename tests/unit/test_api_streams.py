@@ -33,6 +33,8 @@ def test_without_a_cap_any_number_is_open() -> None:
     with ExitStack() as held:
         for _ in range(1000):
             held.enter_context(open_now.one("red"))
+        assert open_now._open == {"red": 1000}
+    assert open_now._open == {}
 
 
 def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

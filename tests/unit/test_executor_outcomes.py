@@ -102,6 +102,7 @@ def test_threads_run_both_sides_at_once() -> None:
     meeting = threading.Barrier(2, timeout=30)
     outcome = executor.run(meeting.wait, [meeting.wait])
     outcome.check()
+    assert {outcome.unet, *outcome.chunks} == {0, 1}  # both sides' places in the barrier
     executor.close()
 
 

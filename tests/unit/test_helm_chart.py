@@ -293,3 +293,8 @@ def test_the_schema_knows_every_value() -> None:
     values["pools"] = [{"name": "x", "model": "tiny-emoji", **values["poolDefaults"]}]
     with helm_python.Chart.load(CHART) as chart:
         chart.validate_schema(values)
+        for where in (values, values["pools"][0], values["gateway"], values["valkey"]):
+            where["unheard"] = 1
+            with pytest.raises(helm_python.HelmValuesError, match="unheard"):
+                chart.validate_schema(values)
+            del where["unheard"]

@@ -170,9 +170,26 @@ def test_a_name_or_port_that_cannot_be_is_refused(url: str, why: str) -> None:
         Rules().check(httpx.URL(url))
 
 
-@pytest.mark.parametrize("url", [f"https://{'a' * 63}.example/", "https://example.com.:65535/", "https://[2606::1]:1/"])
-def test_the_longest_label_a_last_dot_and_a_literal_are_fine(url: str) -> None:
-    Rules().check(httpx.URL(url))
+@pytest.mark.parametrize(
+    ("url", "name", "port"),
+    [
+        (f"https://{'a' * 63}.example/", f"{'a' * 63}.example", 443),
+        ("https://example.com.:65535/", "example.com", 65535),
+        ("https://[2606::1]:1/", "2606::1", 1),
+    ],
+)
+def test_the_longest_label_a_last_dot_and_a_literal_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch, url: str, name: str, port: int
+) -> None:
+    asked = []
+
+    def getaddrinfo(*args: Any, **kwargs: Any) -> list[Any]:
+        asked.append(args)
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2606::1", port, 0, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert str(asyncio.run(Rules().resolve(httpx.URL(url)))) == "2606::1"
+    assert asked == [(name, port)]
 
 
 @pytest.mark.parametrize(
