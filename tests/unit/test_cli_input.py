@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from synerdiff.bench import suite
 from synerdiff.cli.console import exit_code
 from synerdiff.cli.diagnosis import settings_table
 from synerdiff.cli.flower import flower_arguments
 from synerdiff.cli.generation import job_fields
 from synerdiff.cli.job_input import by_line, read_jobs, read_metadata
 from synerdiff.cli.replay import read
+from synerdiff.cli.vocabulary import POLICIES
+from synerdiff.policy import simulator
 from synerdiff.protocol import FieldError, Receipt
 from synerdiff.protocol.errors import (
     InvalidJob,
@@ -164,6 +168,14 @@ def test_help_imports_nothing_heavy() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_the_help_of_bench_and_simulate_names_every_policy() -> None:
+    names = tuple(re.findall(r"([a-z-]+) \(", POLICIES))
+    assert names == suite.POLICIES == simulator.POLICIES
+    for command in ("bench", "simulate"):
+        shown = " ".join(run(command, "--help", COLUMNS="100").stdout.split())
+        assert all(name in shown for name in names)
 
 
 def test_an_unreachable_redis_is_one_sentence_with_a_hint() -> None:

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from synerdiff.cli.console import err, out
+from synerdiff.cli.vocabulary import POLICIES
 
-EPILOG = """[bold]Examples[/bold]
+EPILOG = f"""[bold]Examples[/bold]
 
 [cyan]synerdiff bench --make mixed --jobs 48 --closed[/cyan]   saturation, every policy, three interleaved rounds
 
 [cyan]synerdiff bench --trace day.jsonl --policies static,synerdiff --json out.json --plot out.png[/cyan]
 
-A trace is a job a line (as in [bold]generate --jobs[/bold]) with [bold]at[/bold], its arrival in seconds. Close other
+{POLICIES}
+
+A trace is a job a line (as in [bold]generate --jobs[/bold]) with [bold]at[/bold], its arrival in seconds. Close other \
 programs first: a busy neighbour on the machine distorts every wall time.
 """
 
@@ -27,7 +30,7 @@ def bench(
     rate: Annotated[float | None, typer.Option(min=0.001, help="its arrivals per second; without: all at once")] = None,
     burst: Annotated[float, typer.Option(min=1.0, help="its middle third arrives this many times faster")] = 1.0,
     seed: Annotated[int, typer.Option(help="its seed")] = 1,
-    policies: Annotated[str, typer.Option(help="comma-separated; see --help")] = "all",
+    policies: Annotated[str, typer.Option(help="comma-separated, or all; they are named below")] = "all",
     model: Annotated[str | None, typer.Option(help="checkpoint directory; without: the shipped model")] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="torch threads, the same for every policy; without: the machine's cores")
@@ -43,12 +46,12 @@ def bench(
 
     check_outputs(json_file=json_file, plot=plot)
     from synerdiff.bench import report
-    from synerdiff.bench.suite import POLICIES, Settings, check_policies
+    from synerdiff.bench import suite as suites
     from synerdiff.cli.bench_run import prepare, run_with_progress
     from synerdiff.engine.profiler.setup import cores
 
-    names = POLICIES if policies == "all" else tuple(name.strip() for name in policies.split(","))
-    settings = Settings(check_policies(names), rounds, threads or cores(), capacity, closed)
+    names = suites.POLICIES if policies == "all" else tuple(name.strip() for name in policies.split(","))
+    settings = suites.Settings(suites.check_policies(names), rounds, threads or cores(), capacity, closed)
     suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, settings)
     document = run_with_progress(suite)
     if not write_json(document, json_file):

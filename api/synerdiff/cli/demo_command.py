@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 EPILOG = """
 [bold]What it does[/bold]
 
-  Starts Redis, S3, the scheduler, a worker, the gateway and Flower on this machine, submits a mixed workload,
-  follows it, fetches the images from S3, checks them against their records, and stops everything.
+  Starts Redis, S3, the scheduler, a worker, the gateway and Flower on this machine, submits a mixed workload, \
+follows it, fetches the images from S3, checks them against their records, and stops everything.
 
 It needs no account and no network. Next: [bold]synerdiff up[/bold], the same fleet, which stays.
 """

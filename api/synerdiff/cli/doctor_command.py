@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from synerdiff.cli.console import out, print_json
 
@@ -18,7 +18,7 @@ EPILOG = """
   synerdiff doctor --model /models/stable-diffusion-v1-5      can this checkpoint be served, and what applies to it?
   synerdiff doctor --model org/name --revision COMMIT         the same of a hub id
 
-The exit code is 0 whatever is found: it reports, the services themselves refuse to start. Only a checkpoint that
+The exit code is 0 whatever is found: it reports, the services themselves refuse to start. Only a checkpoint that \
 cannot be served is an error, with the file and the reason.
 """
 
@@ -71,7 +71,7 @@ def _print_settings(rows: list[dict[str, str]], as_json: bool) -> None:
 
 
 def _table(document: dict[str, object], prefix: str = "") -> Table:
-    table = Table(show_header=False)
+    table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False)
     for name, text in _flat(document, ""):
         table.add_row(name, text)
     return table

@@ -17,7 +17,7 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]synerdiff fidelity --model DIR --calibrate[/cyan]   find a checkpoint's limits and write them beside it
 
-Every image is compared with full guidance's from the same prompt and seed. Look at the rows "another seed" and
+Every image is compared with full guidance's from the same prompt and seed. Look at the rows "another seed" and \
 "no guidance" too: a plain background alone gives a high SSIM.
 """
 
@@ -31,8 +31,13 @@ def fidelity(
     seeds: Annotated[str, typer.Option(help="base seeds, comma-separated")] = "1000",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="torch threads; 0: as torch decides")] = 0,
-    frontier: Annotated[bool, typer.Option("--frontier", help="measure every criterion (implied by --plot)")] = False,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="first calibrate, and write the file")] = False,
+    frontier: Annotated[
+        bool,
+        typer.Option("--frontier", help="measure every skip criterion too, not the classes alone (implied by --plot)"),
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="first find the classes' limits and write them beside the checkpoint")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the figures here, - for stdout")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw the frontier here (PNG)")] = None,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from synerdiff.cli.console import FAILED
 
-JOB = "The job (what is left out gets the model's or the design's default)"
+JOB = "The job \\[default of what is left out]"
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -19,8 +19,8 @@ EPILOG = """
   synerdiff generate --jobs jobs.jsonl --out images --json > results.jsonl
   synerdiff generate --replay hearts/01J...-0.png        makes the same image again, on this machine
 
-A job of a jobs file is a line such as {"prompt": "a red apple", "steps": 20, "sampler": "euler"}.
-It finds its fleet by SYNERDIFF_REDIS_URL and SYNERDIFF_S3_...; [bold]synerdiff up[/bold] starts one.
+A jobs file has a job a line, such as {"prompt": "a red apple", "steps": 20, "sampler": "euler"}.
+[bold]generate[/bold] finds its fleet by SYNERDIFF_REDIS_URL and SYNERDIFF_S3_...; [bold]synerdiff up[/bold] starts one.
 """
 
 
@@ -33,27 +33,38 @@ def generate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one result object a line on standard output")] = False,
     timeout: Annotated[float | None, typer.Option(help="seconds to wait; the jobs go on after that")] = None,
-    job_id: Annotated[str | None, typer.Option("--id", rich_help_panel=JOB)] = None,
-    model: Annotated[str | None, typer.Option(rich_help_panel=JOB)] = None,
-    negative_prompt: Annotated[str | None, typer.Option(rich_help_panel=JOB)] = None,
-    width: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels")] = None,
-    height: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels")] = None,
-    steps: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="denoising steps; 25")] = None,
+    job_id: Annotated[
+        str | None, typer.Option("--id", rich_help_panel=JOB, help="the same id again is the same job \\[a new ULID]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="its name \\[SYNERDIFF_MODEL]")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="what to keep away from")] = None,
+    width: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels \\[the model's own]")] = None,
+    height: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels \\[the model's own]")] = None,
+    steps: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="denoising steps \\[25]")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option("--guidance-scale", "--guidance", rich_help_panel=JOB, help="1 turns it off; 5.0")
+        float | None, typer.Option("--guidance-scale", "--guidance", rich_help_panel=JOB, help="1 turns it off \\[5.0]")
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(rich_help_panel=JOB, help="ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras or lcm; dpmpp_2m"),
+        typer.Option(rich_help_panel=JOB, help="ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras or lcm \\[dpmpp_2m]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="image i uses seed + i; chosen")] = None,
-    n: Annotated[int | None, typer.Option("--n", rich_help_panel=JOB, help="images; 1")] = None,
-    quality: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="exact, balanced or fast; balanced")] = None,
-    priority: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="0 to 9, 9 first; 5")] = None,
-    deadline_s: Annotated[float | None, typer.Option(rich_help_panel=JOB, help="seconds until it is no use")] = None,
-    image_format: Annotated[str | None, typer.Option("--format", rich_help_panel=JOB, help="png, webp or jpeg")] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=JOB, help="image i uses seed + i \\[chosen, and recorded]")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", rich_help_panel=JOB, help="images \\[1]")] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=JOB, help="exact (never skips guidance), balanced or fast \\[balanced]"),
+    ] = None,
+    priority: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="0 to 9, 9 the most urgent \\[5]")] = None,
+    deadline_s: Annotated[
+        float | None, typer.Option(rich_help_panel=JOB, help="seconds until it expires \\[none]")
+    ] = None,
+    image_format: Annotated[
+        str | None, typer.Option("--format", rich_help_panel=JOB, help="png, webp or jpeg \\[png]")
+    ] = None,
     webhook: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="URL told when it ends")] = None,
-    tenant: Annotated[str | None, typer.Option(rich_help_panel=JOB)] = None,
+    tenant: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="whose share of the pool \\[default]")] = None,
     metadata: Annotated[list[str] | None, typer.Option(rich_help_panel=JOB, help="key=value; may be repeated")] = None,
 ) -> None:
     """Submit jobs, follow them, and save their images; exit code 0 only if all succeeded."""

@@ -20,6 +20,8 @@ EPILOG = """
   synerdiff jobs list --state running
   synerdiff jobs show 01J9ZK3M5T --urls
   synerdiff jobs dead --json | jq -r .id | xargs synerdiff jobs retry
+
+A dead job used up its attempts: it crashed its worker each time it ran alone. [bold]jobs show[/bold] says why.
 """
 
 app = typer.Typer(help="Look at jobs, cancel them, and retry dead ones.", no_args_is_help=True, epilog=EPILOG)
@@ -30,7 +32,10 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="ids of jobs")]
 
 @app.command("list")
 def list_jobs(
-    state: Annotated[str | None, typer.Option(help="only jobs in this state")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="only jobs in this state: queued, running, succeeded, failed, cancelled, expired or dead"),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="only jobs of this model")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 50,
     as_json: AsJson = False,

@@ -18,9 +18,12 @@ EPILOG = """[bold]Examples[/bold]
 [cyan]synerdiff plan show --profile h100-sdxl-lcm-1024 --theta 0.97[/cyan]   what this profile would get
 
 [cyan]synerdiff plan show --profile h100-sdxl-1024 --json > plan.json[/cyan]   to replay: simulate --plan plan.json
+
+A plan says, for each slot, what runs: the UNet batch and how many chunks of decodes beside it. The scheduler makes \
+one for each profile of each pool, and the workers follow it.
 """
 
-app = typer.Typer(help="Look at concurrency plans.", no_args_is_help=True)
+app = typer.Typer(help="Look at concurrency plans.", no_args_is_help=True, epilog=EPILOG)
 
 
 @app.callback()
@@ -34,7 +37,7 @@ def show(
         str | None, typer.Option(help="a shipped profile or a file; without: the running fleet's")
     ] = None,
     theta: Annotated[str, typer.Option(help="with --profile: auto, or a number in (0, 1]")] = "auto",
-    active: Annotated[int | None, typer.Option(min=1, help="samples in the batch; the batch cap if empty")] = None,
+    active: Annotated[int | None, typer.Option(min=1, help="samples in the batch; without: the batch cap")] = None,
     slots: Annotated[int, typer.Option(min=1, help="how many slots to draw")] = 12,
     as_json: Annotated[bool, typer.Option("--json", help="print head and table instead, for simulate --plan")] = False,
 ) -> None:
@@ -123,7 +126,9 @@ def _facts(view: PlanView) -> dict[str, Any]:
         "theta": "auto: each slot is priced by the jobs it delays" if plan.theta is None else f"{plan.theta:.3f}",
         "price": "-" if plan.price is None else f"{plan.price:.2f} jobs",
         "batch cap": f"{plan.batch_cap} samples",
-        "balanced skips": f"while more than {plan.skip_above} jobs are in the system",
+        "balanced skips": f"while more than {plan.skip_above} jobs are in the system"
+        if plan.skip_above
+        else "from the first job on",
         "age bound": f"{view.table.bound_slots} UNet calls",
         "table": f"{plan.table_hash}: {view.table.max_active} active x {view.table.max_waiting} waiting images",
     }

@@ -15,8 +15,8 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]synerdiff profile --width 512 --height 512 --plot curves.png --publish[/cyan]
 
-Profiles are kept on disk under a hash of all that they depend on; [bold]--fresh[/bold] measures again. Close other
-programs first: a busy neighbour on the machine distorts every figure. Workers on this machine go by what is kept
+Profiles are kept on disk under a hash of all that they depend on; [bold]--fresh[/bold] measures again. Close other \
+programs first: a busy neighbour on the machine distorts every figure. Workers on this machine go by what is kept \
 from their next start on.
 """
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-WORKER_EPILOG = """
+from synerdiff.cli.vocabulary import SERVICE
+
+WORKER_EPILOG = f"""
 [bold]Examples[/bold]
 
   SYNERDIFF_REDIS_URL=redis://queue:6379/0 SYNERDIFF_S3_BUCKET=images synerdiff worker
@@ -14,16 +16,43 @@ WORKER_EPILOG = """
   celery -A synerdiff.workers.app worker     does the same
 
 SIGTERM: takes no new jobs, finishes what fits in SYNERDIFF_GRACE_S, hands the rest back, exits 0.
+
+{SERVICE}
 """
 
-FLOWER_EPILOG = """
+SCHEDULER_EPILOG = f"""
+[bold]Examples[/bold]
+
+  SYNERDIFF_REDIS_URL=redis://queue:6379/0 synerdiff scheduler
+  SYNERDIFF_METRICS_PORT=9000 synerdiff scheduler     with /healthz, /readyz and /metrics
+
+Run two for availability: one leads, the other stands by. It also takes the jobs that producers send with Celery alone.
+
+{SERVICE}
+"""
+
+GATEWAY_EPILOG = f"""
+[bold]Examples[/bold]
+
+  synerdiff gateway --port 8000
+  SYNERDIFF_API_KEYS=red:KEY,blue:sha256=HEX synerdiff gateway --host 0.0.0.0     a key for each tenant
+
+It serves /v1/jobs, /v1/images/generations, a page at /, and /openapi.json. Without keys it serves whoever reaches the \
+port, so it listens on the loopback address unless told otherwise.
+
+{SERVICE}
+"""
+
+FLOWER_EPILOG = f"""
 [bold]Examples[/bold]
 
   synerdiff flower --port 5555
   SYNERDIFF_FLOWER_BASIC_AUTH=ops:secret synerdiff flower
 
-Flower's API answers 401 until a user and password are set; its pages are open to whoever reaches the port,
+Flower's API answers 401 until a user and password are set; its pages are open to whoever reaches the port, \
 so it listens on the loopback address unless told otherwise.
+
+{SERVICE}
 """
 
 

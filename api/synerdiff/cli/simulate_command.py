@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synerdiff.cli.console import out
+from synerdiff.cli.vocabulary import POLICIES
 
 if TYPE_CHECKING:
     from synerdiff.policy.profile import Profile
     from synerdiff.policy.simulator import SimJob
 
-EPILOG = """[bold]Examples[/bold]
+EPILOG = f"""[bold]Examples[/bold]
 
 [cyan]synerdiff simulate --profile h100-sdxl-1024 --rate 3 --gpus 4 --slo 10[/cyan]   does it hold? how many GPUs would?
 
 [cyan]synerdiff simulate --trace day.jsonl --profile mine.json --policies static,synerdiff --json out.json[/cyan]
 
-Profiles: h100-sdxl-1024, h100-sdxl-lcm-1024, a100-sd15-512 (assumed, each file says what), cpu-tiny-emoji-128,
-or a file of [bold]synerdiff profile[/bold]. A trace is a job a line with [bold]at[/bold], its arrival in seconds.
+Profiles: h100-sdxl-1024, h100-sdxl-lcm-1024, a100-sd15-512 (assumed, each file says what), cpu-tiny-emoji-128, \
+or a file of [bold]synerdiff profile --json[/bold]. A trace is a job a line with \
+[bold]at[/bold], its arrival in seconds.
+
+{POLICIES}
+
+Theta, the share of the best sustainable UNet rate that decodes must leave: profile (what wins for the profile: auto \
+or controller), auto (each slot priced by the jobs it delays), controller (moved by the load), queue (the highest as \
+soon as a job waits, a plain rule to compare with), or a number.
 """
 
 
@@ -35,11 +43,16 @@ def simulate(
     closed: Annotated[bool, typer.Option("--closed", help="saturation: every job is there at the start")] = False,
     profile: Annotated[str, typer.Option(help="a shipped profile or a file")] = "h100-sdxl-1024",
     gpus: Annotated[int, typer.Option(min=1, help="devices")] = 1,
-    policies: Annotated[str, typer.Option(help="comma-separated, or all")] = "all",
-    theta: Annotated[str, typer.Option(help="profile, auto, controller, queue or a number in (0, 1]")] = "profile",
+    policies: Annotated[str, typer.Option(help="comma-separated, or all; they are named below")] = "all",
+    theta: Annotated[
+        str, typer.Option(help="profile, auto, controller, queue or a number in (0, 1]; see below")
+    ] = "profile",
     skip_from: Annotated[str, typer.Option(help="when balanced skips: start (the first job) or load")] = "start",
     plan: Annotated[Path | None, typer.Option(help="replay this recorded plan instead of planning")] = None,
-    slo: Annotated[float | None, typer.Option(help="seconds that P99 E2E may take; finds the GPUs it needs")] = None,
+    slo: Annotated[
+        float | None,
+        typer.Option(help="seconds that P99 E2E latency may take; finds how many GPUs each policy needs for it"),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the figures here, - for standard output")
     ] = None,
@@ -103,21 +116,27 @@ def _steps(given: str | None) -> tuple[int, ...]:
 
 
 def _run(policies: str, workload: list[SimJob], scenario: Any, slo: float | None) -> dict[str, Any]:
+    from synerdiff.policy import simulator
     from synerdiff.policy.planner import Planner
-    from synerdiff.policy.simulator import POLICIES, check_policies, simulate
     from synerdiff.policy.simulator.capacity import check_slo, gpus_needed, meets
     from synerdiff.policy.simulator.report import document
 
     check_slo(slo)
-    names = POLICIES if policies == "all" else check_policies([name.strip() for name in policies.split(",")])
+    names = simulator.POLICIES if policies == "all" else _named(policies)
     planner = Planner()
-    outcomes = [simulate(name, workload, scenario, planner) for name in names]
+    outcomes = [simulator.simulate(name, workload, scenario, planner) for name in names]
     found = document(outcomes, scenario, {"jobs": len(workload)} | ({"slo_s": slo} if slo is not None else {}))
     if slo is not None:
         for row, outcome in zip(found["policies"], outcomes, strict=True):
             row["slo_met"] = meets(outcome, slo)
             row["gpus_needed"] = gpus_needed(outcome.policy, workload, scenario, slo, planner)
     return found
+
+
+def _named(policies: str) -> tuple[str, ...]:
+    from synerdiff.policy.simulator import check_policies
+
+    return check_policies([name.strip() for name in policies.split(",")])
 
 
 def _write(found: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
@@ -138,7 +157,7 @@ def _show(found: dict[str, Any]) -> None:
     from synerdiff.policy.simulator.report import table
 
     header, *rows = table(found)
-    shown = Table(title=f"{found['machine']}, {found['model']}, virtual seconds", box=SIMPLE_HEAD)
+    shown = Table(title=f"{found['machine']}, {found['model']}, virtual seconds", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for name in header:
         shown.add_column(name, no_wrap=name == "policy", justify="left" if name == "policy" else "right")
     for row in rows:
