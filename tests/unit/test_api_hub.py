@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import cast
 
 import pytest
 from redis.exceptions import ResponseError
 
-from synerdiff.api.hub import WAITING_EVENTS, WAITING_PREVIEWS, EventHub
+from synerdiff.api.hub import WAITING_EVENTS, WAITING_PREVIEWS, EventHub, _Follower
 from synerdiff.protocol import JobEvent
 from synerdiff.protocol.errors import LedgerUnavailable
 from tests.support import until
@@ -166,6 +167,43 @@ def test_a_slow_follower_is_bounded_and_misses_no_event(hub: EventHub, streams: 
     assert len([kind for kind in seen if kind == "preview0"]) <= WAITING_PREVIEWS
     told = [kind for kind in seen if kind != "preview0"]
     assert told == ["queued", *(f"step{step}" for step in range(1, many + 1)), "succeeded0"]
+
+
+class BusyLoop:
+    """A loop that takes what it is called for only when it is looked at for the third time; or never, once stopped."""
+
+    def __init__(self, *, stopped: bool = False) -> None:
+        self.calls: list[Callable[[], object]] = []
+        self.looks = 0
+        self.stopped = stopped
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        self.calls.append(callback)
+
+    def is_running(self) -> bool:
+        self.looks += 1
+        if self.looks == 3:
+            self.calls[0]()
+        return not self.stopped
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_waits_for_a_busy_loop_is_one_read(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    monkeypatch.setattr("synerdiff.api.hub.LOOK_S", 0.001)
+    hub = EventHub(streams.read_many, streams.read_one, streams.ended)
+    loop = BusyLoop(stopped=stopped)
+    followers = [_Follower(cast(asyncio.AbstractEventLoop, loop)) for _ in range(2)]
+    for follower in followers:
+        hub._join("a", follower)
+    for step in range(1, 51):
+        streams.add("a", "step", step)
+
+    hub._read(hub._after, 0.0, {})
+
+    assert (len(loop.calls), loop.looks) == (1, 1 if stopped else 3)
+    assert [follower.queue.qsize() for follower in followers] == ([0, 0] if stopped else [50, 50])
 
 
 def test_a_follower_that_leaves_is_forgotten(hub: EventHub, streams: Streams) -> None:

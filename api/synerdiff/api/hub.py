@@ -1,7 +1,8 @@
 """One reader of Redis for any number of event streams.
 
-A thread blocks on the streams of all watched jobs at once and hands each event to the asyncio queues of the
-job's followers, so three hundred open streams cost one Redis connection and no threads.
+A thread blocks on the streams of all watched jobs at once and hands what it read to the asyncio queues of the
+jobs' followers, so three hundred open streams cost one Redis connection and no threads. It reads on when they have it:
+what a gateway has no time for waits in Redis, which keeps about a hundred events of a job.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +21,7 @@ log = logging.getLogger("synerdiff.api")
 BLOCK_S = 0.2  # how late a new follower's first live event may be
 RETRY_S = 0.5
 RECHECK_S = 15.0
+LOOK_S = 0.1  # how often a loop that does not take events is looked at
 WAITING_EVENTS = 100  # about what a stream keeps
 WAITING_PREVIEWS = 8
 
@@ -156,8 +159,12 @@ class EventHub:
                 self._stopping.wait(RETRY_S)
 
     def _read(self, after: Mapping[str, str], block_s: float, previews: Mapping[str, str]) -> None:
+        found: defaultdict[asyncio.AbstractEventLoop, list[tuple[_Follower, JobEvent]]] = defaultdict(list)
         for job_id, event in self._read_many(after, block_s, previews):
-            self._deliver(job_id, event)
+            for follower, told in self._addressed(job_id, event):
+                found[follower.loop].append((follower, told))
+        for loop, events in found.items():
+            self._hand_over(loop, events)
 
     def _read_apart(self, after: Mapping[str, str], previews: Mapping[str, str]) -> None:
         """Read each job by itself, so that one whose stream is damaged stops no other."""
@@ -169,20 +176,34 @@ class EventHub:
             except Exception as error:
                 log.warning("events of %s cannot be read: %s: %s", job_id, type(error).__name__, error)
 
-    def _deliver(self, job_id: str, event: JobEvent) -> None:
+    def _addressed(self, job_id: str, event: JobEvent) -> list[tuple[_Follower, JobEvent]]:
+        """Who gets an event, and in what form; the next read is past it."""
         with self._lock:
             if job_id not in self._followers:
-                return
+                return []
             preview = event.kind == "preview"
             if preview:
                 self._previews[job_id] = event.id
                 event = event.model_copy(update={"id": ""})  # a client that comes back goes on by the others' ids
             else:
                 self._after[job_id] = event.id
-            for follower in self._followers[job_id]:
-                if preview and not follower.previews:
-                    continue
-                follower.loop.call_soon_threadsafe(follower.put, event)
+            return [(follower, event) for follower in self._followers[job_id] if follower.previews or not preview]
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, events: Sequence[tuple[_Follower, JobEvent]]) -> None:
+        """Queue events in their followers' loop, and wait until it has come to that: a busy loop gathers no calls."""
+        taken = threading.Event()
+
+        def take() -> None:
+            for follower, event in events:
+                follower.put(event)
+            taken.set()
+
+        try:
+            loop.call_soon_threadsafe(take)
+        except RuntimeError:  # closed, with all who followed in it
+            return
+        while not taken.wait(LOOK_S) and loop.is_running() and not self._stopping.is_set():
+            pass
 
 
 def _order(event_id: str) -> tuple[int, int]:
