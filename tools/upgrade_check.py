@@ -1,12 +1,13 @@
 """Run an older commit of this repository beside the present one, on one Redis and one S3, as an upgrade does.
 
-python -m tools.upgrade_check --from REV [--fixtures DIR] [--keep DIR]
+python -m tools.upgrade_check --from REV [--fixtures DIR] [--keep DIR] [--only mixes,watchers,handover]
 
 ``git archive REV`` goes into a temporary directory; its packages run with this interpreter, first on ``PYTHONPATH``.
 Then, with real services (embedded Redis and S3, the shipped model on the CPU), every mix of older and present scheduler
-and worker serves jobs of the older and of the present client; both clients read every result and check its images. At
-last each worker is told to leave in the middle of a job that the other finishes. A line a check; it ends with 1 if one
-failed. ``--fixtures`` keeps what the older code wrote (tests/data).
+and worker serves jobs of the older and of the present client; both clients read every result and check its images. The
+gateways and Flowers of both run over the workers of each (``tools.upgrade_watchers``). At last each worker is told to
+leave in the middle of a job that the other finishes. A line a check; it ends with 1 if one failed. ``--fixtures`` keeps
+what the older code wrote (tests/data).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,12 +33,14 @@ import redis
 
 from synerdiff.cli.children import Child
 from synerdiff.cli.embedded import EmbeddedRedis, EmbeddedS3
+from tools.upgrade_watchers import watched
 
 ROOT = Path(__file__).parents[1]
 PORTIONS = ("core", "scheduler", "workers", "api")
 START_S, JOB_S = 240.0, 240.0
 MODEL = "tiny-emoji"
 LONG = 140
+PARTS = ("mixes", "watchers", "handover")
 PRESENT = {"SYNERDIFF_CHECKPOINT_S": "0.5"}  # settings that older code may refuse
 
 SUBMIT = """
@@ -102,11 +105,11 @@ class Check:
         print(f"{mark} {what}: {found}", flush=True)
 
     @contextmanager
-    def service(self, version: Version, name: str) -> Iterator[Child]:
+    def service(self, version: Version, name: str, settings: Mapping[str, str] | None = None) -> Iterator[Child]:
         """A service of a version's command, stopped in good order at the end."""
         log = self.directory / f"{version.name}-{name}-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "synerdiff.cli", name]
-        child = Child(name, command, log=log, env=version.env, directory=version.tree)
+        child = Child(name, command, log=log, env={**version.env, **(settings or {})}, directory=version.tree)
         try:
             yield child
         finally:
@@ -260,12 +263,25 @@ def environment(redis_url: str, s3: EmbeddedS3, cache: Path) -> dict[str, str]:
     }
 
 
+def run(check: Check, parts: Sequence[str]) -> None:
+    """Run the parts of the check."""
+    for worker_of in (check.new, check.old):
+        if "mixes" in parts:
+            mixes(check, worker_of)
+        if "watchers" in parts:
+            watched(check, worker_of)
+    for first, second in ((check.old, check.new), (check.new, check.old)) if "handover" in parts else ():
+        what = f"{first.name} worker leaves in mid-job, {second.name} worker goes on"
+        check.say(what, partial(handed_over, check, first, second))
+
+
 def main() -> int:
     """Run every check; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="revision", required=True, help="the older commit")
     parser.add_argument("--fixtures", type=Path, help="directory in which to keep what the older code wrote")
     parser.add_argument("--keep", type=Path, help="directory for logs, kept")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
@@ -282,11 +298,7 @@ def main() -> int:
             print(f"older: {commit}, {old.run(WHERE)}; present: {new.run(WHERE)}", flush=True)
             if options.fixtures:
                 check.say("fixtures", lambda: keep_fixtures(check, commit, options.fixtures))
-            for worker_of in (new, old):
-                mixes(check, worker_of)
-            for first, second in ((old, new), (new, old)):
-                what = f"{first.name} worker leaves in mid-job, {second.name} worker goes on"
-                check.say(what, partial(handed_over, check, first, second))
+            run(check, options.only.split(","))
         finally:
             s3.stop()
             server.stop()
