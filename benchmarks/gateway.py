@@ -93,7 +93,7 @@ async def streams(
         for job_id in tokens:
             await asyncio.to_thread(ledger.cancel, job_id)
         await asyncio.wait_for(asyncio.gather(*followers), 120)
-    settled = memory[len(memory) // 3 :]
+    tenths = [memory[tenth * (len(memory) - 1) // 10] for tenth in range(11)]
     return {
         "streams": len(tokens),
         "ended": len(ended),
@@ -102,9 +102,7 @@ async def streams(
         "events_sent": sent,
         "events_received": received[0],
         "cpu_ms_per_event": round(spent_s / max(1, sent) * 1e3, 3),
-        "rss_mib_start": round(memory[0] / 2**20, 1),
-        "rss_mib_after_a_third": round(settled[0] / 2**20, 1),
-        "rss_mib_end": round(settled[-1] / 2**20, 1),
+        "rss_mib_tenths": [round(size / 2**20, 1) for size in tenths],
     }
 
 

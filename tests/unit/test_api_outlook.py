@@ -55,8 +55,21 @@ def test_what_is_at_hand_is_read_from_nowhere_and_gets_old(monkeypatch: pytest.M
     redis.away = True
     monkeypatch.setattr(outlook, "FRESH_S", 1e9)
     assert _later(here.at_hand(JOB, 4), told)
-    monkeypatch.setattr(outlook, "FRESH_S", -1.0)
+    monkeypatch.setattr(outlook, "STALE_S", -1.0)
     assert here.at_hand(JOB, 4) is None
+
+
+def test_one_of_many_is_sent_to_read_again_and_the_rest_are_told_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = Redis()
+    here = Outlook(redis.ledger(), redis.pool_of)
+    told = here.running(JOB, 4)
+    redis.away = True
+    monkeypatch.setattr(outlook, "STALE_S", 1e9)
+    monkeypatch.setattr(outlook, "FRESH_S", 60.0)
+    here._pools["pool"].read_at -= 120.0
+    found = [here.at_hand(JOB, 4) for _ in range(300)]
+    assert found[0] is None
+    assert all(_later(each, told) for each in found[1:])
 
 
 def test_it_waits_for_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:

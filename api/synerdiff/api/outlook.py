@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from synerdiff.ledger import Ledger
 from synerdiff.protocol import Job, JobState, JobView
 
 FRESH_S = 1.0  # workers report as often
+STALE_S = 3.0  # past that nobody is told from it, though it is being read again
 LOAD_FRESH_S = 0.1  # a burst's jobs come one after another, and each is asked about at once
 
 
@@ -40,6 +43,7 @@ class Outlook:
         self._pools: dict[str, Prospect] = {}
         self._pool_names: dict[str, str] = {}
         self._watches: dict[str, Watch] = {}
+        self._sent: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def of(self, view: JobView) -> Expectation:
@@ -58,9 +62,16 @@ class Outlook:
         return Expectation(None, self._seconds(job, None, step))
 
     def at_hand(self, job: Job, step: int) -> Expectation | None:
-        """As :meth:`running`, from what was read lately alone: never blocks. None where that is too old."""
-        known = self._pools.get(self._pool_names.get(job.model, ""))
-        if known is None or known.age_s > FRESH_S:
+        """As :meth:`running`, from what was read lately alone: never blocks. None sends the caller to ask.
+
+        Once a second that is one caller: of hundreds of streams that step together, all would wait in threads.
+        """
+        name = self._pool_names.get(job.model, "")
+        known, now = self._pools.get(name), time.monotonic()
+        if known is None or known.age_s > STALE_S:
+            return None
+        if known.age_s > FRESH_S and now - self._sent.get(name, -math.inf) > FRESH_S:
+            self._sent[name] = now
             return None
         return Expectation(None, known.seconds(job, None, step))
 
