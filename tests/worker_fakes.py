@@ -113,9 +113,16 @@ def _raise(error: type[BaseException]) -> Callable[[], None]:
     return fault
 
 
+def _half_a_message() -> None:
+    """As one whose process is stopped while it sends: the length of a message, its first byte, and no more."""
+    os.write(int(sys.argv[1]), (1000).to_bytes(4, "big") + b"x")
+    _hang()
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "segfault": _segfault,
     "hang": _hang,
+    "half": _half_a_message,
     "memory": _raise(MemoryError),
     "exit": _raise(SystemExit),
     "interrupt": _raise(KeyboardInterrupt),

@@ -147,6 +147,15 @@ def test_a_hung_engine_is_ended_and_started_again() -> None:
         assert not psutil.pid_exists(before or 0)
 
 
+def test_an_engine_that_stops_in_the_middle_of_a_message_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "STALL_S", 1.0)
+    with running() as bridge:
+        lost = until(submit(bridge, "half"), EngineLost)[-1]
+        assert isinstance(lost, EngineLost)
+        assert "middle of a message" in lost.reason
+        assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+
+
 def test_an_engine_process_that_does_not_end_has_its_device_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = Watcher()
     monkeypatch.setattr(process, "KILL_WAIT_S", 0.2)

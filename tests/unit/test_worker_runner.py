@@ -25,6 +25,7 @@ from synerdiff.workers.router import Router
 from synerdiff.workers.runner import Outcome, Runner, Serving
 from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Moved, Phase, Revoked, Run
 from synerdiff.workers.uploads import Uploads
+from tests.support import wait_until
 
 ENTRY = ModelEntry(name="m", pool="m", default_width=64, default_height=64)
 JOB = Job(id="job", model="m", prompt="cat", width=64, height=64, steps=2, seed=1)
@@ -95,6 +96,7 @@ class FakeBridge:
         self.parted: list[str] = []
         self.admitted: Any = None
         self.hands_out: Snapshot | None = Snapshot("job", 3, b"latents")
+        self.made = False
         self.silence_s = 0.0
         self.patience_s = 30.0
 
@@ -102,10 +104,11 @@ class FakeBridge:
         self.admitted = (run, request, kept)
         self.on_admit(run)
 
-    def part(self, run: Run) -> None:
+    def part(self, run: Run) -> bool:
         self.parted.append(run.id)
         if self.hands_out is not None:
             self.admitted[0].tell(Gone(self.hands_out))
+        return not self.made
 
     def cancel(self, run: Run) -> None:
         self.cancelled.append(run.id)
@@ -135,7 +138,11 @@ class Bench:
     """A runner with everything around it faked."""
 
     def __init__(
-        self, on_admit: Callable[[Run], None], ledger: FakeLedger | None = None, store: FakeStore | None = None
+        self,
+        on_admit: Callable[[Run], None],
+        ledger: FakeLedger | None = None,
+        store: FakeStore | None = None,
+        news_s: float = 0.0,
     ) -> None:
         self.ledger, self.store = ledger or FakeLedger(), store or FakeStore()
         self.bridge = FakeBridge(on_admit)
@@ -146,7 +153,7 @@ class Bench:
         self.leases = Leases(ledger_, bridge, worker="w", lease_s=1.0)
         uploads = Uploads(self.store, "images/", threads=1, limit_bytes=1000, on_room=self.gate.poke)
         self.runner = Runner(
-            Serving("w", ENTRY, Limits(), 1.0),
+            Serving("w", ENTRY, Limits(), 1.0, news_s=news_s),
             ledger=ledger_,
             bridge=bridge,
             uploads=uploads,
@@ -327,7 +334,7 @@ def test_jobs_make_room_with_their_latents_for_one_that_must_run_alone(monkeypat
 def _reports(steps: list[int]) -> Callable[[Run], None]:
     def step(run: Run) -> None:
         for each in steps:
-            run.tell(Moved(each, 20))
+            run.tell(Moved(each, 20, 0.1 * each))
         if steps[-1] == 20:
             run.tell(Imaged(image()))
 
@@ -340,6 +347,30 @@ def test_a_suspect_that_got_past_its_crash_goes_on_in_company() -> None:
     assert bench.follow().state == "handed_back"
     assert bench.ledger.ends == [("proven", "job", 5, "alone it got past where it was in the crash")]
     assert bench.ledger.snapshots == [(5, 3, b"latents")]
+
+
+@pytest.mark.parametrize(("news_s", "end"), [(0.45, "proven"), (0.55, "crashed")])
+def test_a_trial_lasts_as_long_past_the_crash_as_a_report_may_lag(news_s: float, end: str) -> None:
+    bench = Bench(_reports([6, 7, 11]), FakeLedger(replace(CLAIM, alone=True, trial=5)), news_s=news_s)
+    bench.bridge.hands_out = Snapshot("job", 11, b"latents")
+    following = threading.Thread(target=bench.follow, daemon=True)
+    following.start()
+    wait_until(lambda: bench.bridge.admitted and bench.bridge.admitted[0].news.empty(), what="the steps to be heard")
+    bench.bridge.admitted[0].tell(EngineLost("the end"))
+    following.join(30)
+    assert [each[0] for each in bench.ledger.ends] == [end]
+
+
+def test_a_job_whose_images_were_made_as_it_was_to_leave_ends_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "PART_S", 0.01)
+
+    def step_and_end(run: Run) -> None:
+        _reports([6, 7])(run)
+        run.tell(Imaged(image()))
+
+    bench = Bench(step_and_end, FakeLedger(replace(CLAIM, alone=True, trial=5)), FakeStore(refuses=2))
+    bench.bridge.made, bench.bridge.hands_out = True, None
+    assert bench.follow().state == "succeeded"
 
 
 @pytest.mark.parametrize(("trial", "steps"), [(None, [4, 9, 15, 20]), (20, [9, 20]), (18, [19, 20])])

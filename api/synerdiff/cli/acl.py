@@ -35,12 +35,13 @@ HINTS = "synerdiff.*"
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One user. ``ledger`` and ``ledger_read`` are below the ledger's prefix, ``keys`` and ``keys_read`` are not."""
+    """One user. ``ledger``, ``ledger_read`` and ``ledger_write`` are below the ledger's prefix, the others are not."""
 
     name: str
     purpose: str
     ledger: tuple[str, ...] = ()
     ledger_read: tuple[str, ...] = ()
+    ledger_write: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     keys_read: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Role:
         return (
             *(f"~{LEDGER}{name}" for name in self.ledger),
             *(f"%R~{LEDGER}{name}" for name in self.ledger_read),
+            *(f"%W~{LEDGER}{name}" for name in self.ledger_write),
             *(f"~{name}" for name in self.keys),
             *(f"%R~{name}" for name in self.keys_read),
         )
@@ -87,6 +89,7 @@ ROLES: Mapping[str, Role] = {
             "GPU workers: claim and end jobs; plans are read only",
             ledger=(*QUEUE, "worker:*", "workers:*", "capacities:*", "catalogue", "dead_letters", "profile:*"),
             ledger_read=("plan:*", "table:*"),
+            ledger_write=("idem:*",),  # to let it expire with the record
             keys=(HINTS, BINDINGS, CONTROL, *UNACKED),
             channels=CHANNELS,
         ),

@@ -80,9 +80,9 @@ class Settings(BaseSettings):
     )
 
     worker_name: str | None = Field(default=None, description="empty: host name and process id")
-    lease_s: float = Field(default=10.0, ge=1.0, description="how long a claim holds without progress being reported")
+    lease_s: float = Field(default=8.0, ge=1.0, description="how long a claim holds without progress being reported")
     grace_s: float = Field(default=30.0, ge=0.0, description="how long a stopping worker may go on finishing jobs")
-    worker_ttl_s: float = Field(default=10.0, ge=1.0, description="how long a silent worker counts as alive")
+    worker_ttl_s: float = Field(default=8.0, ge=1.0, description="how long a silent worker counts as alive")
     hang_s: float = Field(
         default=30.0, gt=0, description="how long an engine with work at hand may be silent before it is restarted"
     )

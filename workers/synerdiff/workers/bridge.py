@@ -132,11 +132,16 @@ class Bridge:
             if self._router.drop(run):
                 self._send(Cancel(run.id))
 
-    def part(self, run: Run) -> None:
-        """Have the engine drop a run's job and hand out what is done of it: the last that the run hears."""
+    def part(self, run: Run) -> bool:
+        """Have the engine drop a run's job and hand out what is done of it: the last that the run hears.
+
+        False, and nothing is asked, if its images are made already.
+        """
         with self._ordering:
-            if self._router.run(run.id) is run:
+            here = self._router.run(run.id) is run
+            if here:
                 self._send(Part(run.id))
+            return here
 
     def set_plan(self, plan: SetPlan) -> None:
         """Have the engine follow a plan; a process that is started later gets it too."""

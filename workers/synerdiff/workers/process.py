@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from synerdiff.protocol import ErrorInfo
 from synerdiff.protocol.errors import EngineError
-from synerdiff.workers.messages import Command, EngineSpec, Report
+from synerdiff.workers.messages import Broken, Command, EngineSpec, Report
 
 KILL_WAIT_S = 10.0
+STALL_S = 30.0  # within a message, which is in memory before its first byte is sent
 
 
 def _environment(spec: EngineSpec) -> dict[str, str]:
@@ -43,6 +46,8 @@ class EngineProcess:
             self._process = subprocess.Popen(  # noqa: S603
                 command, env=_environment(spec), pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
             )
+        # A process that is stopped in the middle of a message must not hold its reader, who is to notice such things.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(STALL_S), 0))
         self._pipe: Connection[Any, Any] = Connection(ours.detach())
         self._sending = threading.Lock()
         self._closing = threading.Lock()
@@ -72,6 +77,9 @@ class EngineProcess:
             if not self._pipe.poll(timeout_s):
                 return None
             report: Report = self._pipe.recv()
+        except BlockingIOError:
+            message = f"the engine was silent for {STALL_S:g} s in the middle of a message and was ended"
+            return Broken(ErrorInfo(code="engine_error", message=message, retryable=True))
         except OSError as error:
             raise EOFError from error
         return report

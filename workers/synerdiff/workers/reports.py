@@ -60,7 +60,7 @@ def told_to(ledger: Ledger, tell_tasks: Tell) -> Tell:
 class StepReports:
     """Tells what jobs have stepped once in ``news_s`` seconds, with 0 every step; first and last steps at once.
 
-    At least ``news_s`` lie between two reports of a job, the last step's aside. A job on trial hears of its reports.
+    At least ``news_s`` lie between two reports of a job, the last step's aside. A job on trial hears of each step.
 
     ``note`` never waits for the ledger. Once :meth:`close` returns, nothing more is told of a run: what ends it comes
     after its last report.
@@ -90,6 +90,8 @@ class StepReports:
     def note(self, run: Run, step: int, steps: int) -> None:
         """A job has stepped; a report of it that still waits is replaced, unless every step is told."""
         report = Report(run, step, steps)
+        if run.trial is not None:
+            run.tell(Moved(step, steps, time.monotonic()))
         with self._changed:
             if run.over.is_set():
                 return
@@ -118,7 +120,6 @@ class StepReports:
                 try:
                     if reports:
                         self._tell(reports)
-                    _tell_trials(reports)
                 except Exception as error:  # the thread that tells of all jobs must not end by one
                     log.exception("steps not told", reason=type(error).__name__)
 
@@ -147,9 +148,3 @@ class StepReports:
             reports = [self._pending.pop(key) for key in keys]
             self._last.update((report.run, now) for report in reports)
             return reports
-
-
-def _tell_trials(reports: Sequence[Report]) -> None:
-    for report in reports:
-        if report.run.trial is not None:
-            report.run.tell(Moved(report.step, report.steps))

@@ -48,7 +48,7 @@ CLAIM_PATIENCE_S = 10.0
 PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
 DRAIN_S = 1.0  # a job that must run alone waits so long for others to end; then they go on later, with their latents
 PASS_ON_S = 0.2
-PROVEN = 2  # reports of progress past its trial: the last one before the crash may be one behind
+PROVEN = 2  # steps past its trial at least: the last report before the crash may be one behind
 _CLAIM_AGAIN = ("drain", "unregistered")
 
 
@@ -78,13 +78,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What this worker serves, and how long its claims hold."""
+    """What this worker serves, how long its claims hold, and how far apart its reports of a job's steps are."""
 
     worker: str
     entry: ModelEntry
     limits: Limits
     lease_s: float
     keep_ttl_s: float = 3600.0
+    news_s: float = 0.0
 
 
 class Runner:
@@ -210,8 +211,8 @@ class Runner:
         done = Progress()
         while True:
             match self._next(run):
-                case Moved(step, steps):
-                    if _proven(run, step) and step < steps:
+                case Moved() as moved:
+                    if _proven(run, moved, self._serving.news_s):
                         run.tell(GiveBack("alone it got past where it was in the crash", how="proven"))
                 case Previewing(preview):
                     self._tell(run, preview_event(preview))
@@ -265,9 +266,10 @@ class Runner:
             return None  # it leaves its place by itself
         if order.at_once or uploading or run.parting:
             return self._hand_back(run, order)
-        run.parting = order
-        self._bridge.part(run)
-        return None
+        if self._bridge.part(run):
+            run.parting = order
+            return None
+        return None if order.how else self._hand_back(run, order)
 
     # Ending
 
@@ -307,12 +309,17 @@ class Runner:
         return ended
 
 
-def _proven(run: Run, step: int) -> bool:
-    """Whether a job that runs alone has, with this report, got past where it was when it crashed in company."""
-    if run.trial is None or step <= run.trial:
+def _proven(run: Run, moved: Moved, news_s: float) -> bool:
+    """Whether a job that runs alone has, with this step, got past where it was when it crashed in company.
+
+    What it did in the ``news_s`` seconds between its last report and the crash it does in no more of them alone.
+    """
+    if run.trial is None or moved.step <= run.trial or moved.step >= moved.steps:
         return False
     run.past += 1
-    return run.past == PROVEN
+    if run.past == 1:
+        run.past_at = moved.at
+    return run.past >= PROVEN and moved.at - run.past_at >= news_s
 
 
 def _run(claim: Claim) -> Run:

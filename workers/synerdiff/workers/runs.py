@@ -47,10 +47,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A step of the job, which is on trial (``Run.trial``), was reported."""
+    """The job, which is on trial (``Run.trial``), has stepped; ``at`` is in monotonic seconds."""
 
     step: int
     steps: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ class Run:
     ``token`` is the claim's fencing token, ``level`` the job's priority by now, ``asides`` how often it made way,
     ``queued_s`` the time from submission to the claim, ``moved_at`` (monotonic seconds) the last sign of progress.
     ``trial`` is the step that it must get past alone before it may have company again, ``past`` how often it was seen
-    past it. ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` holds the indices of its images
-    that the engine has made. ``parting`` is set once the engine was told to give the job up, ``over`` once nobody needs
-    its images any more.
+    past it, ``past_at`` when first. ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` has the
+    indices of its images that the engine has made. ``parting`` is set once the engine was told to give the job up,
+    ``over`` once nobody needs its images any more.
     """
 
     job: Job
@@ -119,6 +120,7 @@ class Run:
     kept: int = 0
     trial: int | None = None
     past: int = 0
+    past_at: float = 0.0
     queued_s: float = 0.0
     traceparent: str = ""
     claimed_at: float = field(default_factory=time.monotonic)

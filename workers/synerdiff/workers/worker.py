@@ -37,6 +37,7 @@ log = get_logger(__name__)
 
 State = Literal["ready", "draining", "failing"]
 BEAT_S = 1.0
+RENEWALS = 8  # in a lease: a Redis that was away for 5 s, which nobody takes for a gap, is asked again in time
 VITAL = ("leases", "heartbeat")  # others may wait for an object store that does not answer
 STUCK_S = 120.0  # above what a call to a Redis that does not answer may take
 RETURN_S = 5.0  # what handing back takes at most while the ledger answers
@@ -170,6 +171,7 @@ class GpuWorker:
                 self._settings.limits,
                 self._settings.lease_s,
                 self._settings.checkpoint_ttl_s,
+                self._settings.progress_s,
             ),
             ledger=self.ledger,
             bridge=self._bridge,
@@ -188,7 +190,7 @@ class GpuWorker:
         )
         self.ledger.put_model(ready.entry)
         self._reports.start()
-        self._begin("leases", self._settings.lease_s / 4, self._leases.renew)
+        self._begin("leases", self._settings.lease_s / RENEWALS, self._leases.renew)
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
         self._begin("discards", SWEEP_S, self._discards.sweep)

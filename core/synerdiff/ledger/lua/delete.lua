@@ -11,6 +11,8 @@ if record.place ~= '' then
   released = release(record.pool)
 end
 local fields = call('HGETALL', job_key(id))
+local key = call('HGET', job_key(id), 'idem')
+if key then call('DEL', idem_key(record.tenant, key)) end
 call('DEL', job_key(id), P .. 'events:' .. id)
 call('ZREM', P .. 'webhooks', id)
 call('ZREM', P .. 'jobs:dead', id)

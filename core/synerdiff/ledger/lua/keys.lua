@@ -10,7 +10,7 @@
 -- jobs:recent:{pool}           zset    the newest ids, bounded -> arrival, microseconds
 -- jobs:dead                    zset    jobs whose attempts are used up -> when
 -- webhooks                     zset    ended jobs whose webhook is still to be delivered -> when
--- idem:{tenant}:{key}          string  "{id} {fingerprint}", with expiry
+-- idem:{tenant}:{key}          string  "{id} {fingerprint}", as long as the record
 -- rate:{tenant}                hash    tokens left of the tenant's request rate, and when that was true; with expiry
 -- pools                        set     names of pools that ever had a job or a worker
 -- counters:{pool}              hash    jobs at each place (waiting, released, quarantine, leased), cost (of the open),

@@ -119,7 +119,8 @@ local function finish(id, record, state, message, ...)
   end
   call('DEL', P .. 'preview:' .. id)
   -- Quotes inside JSON strings are escaped, so this is the field and never a prompt's text.
-  if string.find(call('HGET', job_key(id), 'job') or '', '"webhook":"', 1, true) then
+  local has = call('HMGET', job_key(id), 'job', 'idem')
+  if string.find(has[1] or '', '"webhook":"', 1, true) then
     call('ZADD', P .. 'webhooks', now, id)
   end
   local keep_s = RESULT_TTL_S
@@ -130,6 +131,8 @@ local function finish(id, record, state, message, ...)
   end
   call('PEXPIRE', job_key(id), math.floor(keep_s * 1000))
   call('PEXPIRE', P .. 'events:' .. id, math.floor(keep_s * 1000))
+  -- A job's end must not fail where an older ACL file keeps this key from its worker.
+  if has[2] then redis.pcall('PEXPIRE', idem_key(record.tenant, has[2]), math.floor(keep_s * 1000)) end
 end
 
 local function expire(id, record)

@@ -11,6 +11,7 @@
 -- attempts     crashes while it ran alone; lapses: leases that lapsed under a live worker
 -- trial        after a crash in company: the step that it must get past alone before it may have company again; 'over'
 --              when it had that chance, or crashed alone: it runs alone to its end
+-- idem         the idempotency key it was submitted with, whose key idem:{tenant}:{idem} ends with the record
 -- hints        hints sent again since the release; asked_at: when a worker was last asked to make way for it
 -- kept, kept_by  denoising steps in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
@@ -21,6 +22,8 @@ local FIELDS = {
   'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
   'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses', 'asides', 'step', 'kept', 'trial',
 }
+
+local function idem_key(tenant, key) return P .. 'idem:' .. tenant .. ':' .. key end
 
 local function job_key(id) return P .. 'job:' .. id end
 

@@ -13,12 +13,14 @@ if record.deadline_at ~= '' then
   call('HSET', job_key(id), 'deadline_at', record.deadline_at)
   call('ZADD', P .. 'deadlines:' .. pool, record.deadline_at, id)
 end
-local base = call('HGET', job_key(id), 'base')
+local has = call('HMGET', job_key(id), 'base', 'idem')
+local base = has[1]
 if base then
   record.priority = base
   call('HSET', job_key(id), 'priority', base)
 end
 call('PERSIST', job_key(id))
+if has[2] then call('PERSIST', idem_key(record.tenant, has[2])) end
 call('HDEL', job_key(id), 'error', 'finished_at', 'started_at', 'alone', 'worker', 'step', 'kept', 'asides', 'base',
   'deliveries', 'trial')
 call('ZREM', P .. 'webhooks', id)

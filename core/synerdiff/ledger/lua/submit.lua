@@ -23,13 +23,11 @@ local function jobs()
   end
 end
 
-local function idem_key(job) return P .. 'idem:' .. job.tenant .. ':' .. job.key end
-
 -- The record that this job already has, as {id, fp, made by this call}, or nil.
 local function known(job)
   local id = job.id
   if job.key ~= '' then
-    local used = call('GET', idem_key(job))
+    local used = call('GET', idem_key(job.tenant, job.key))
     if used then
       local other = string.match(used, '^(%S+)')
       if call('EXISTS', job_key(other)) == 1 then id = other end
@@ -42,7 +40,7 @@ end
 
 local answers, fresh, seen, tenants = {}, {}, {}, {}
 for job in jobs() do
-  local old = seen[job.id] or (job.key ~= '' and seen[idem_key(job)]) or known(job)
+  local old = seen[job.id] or (job.key ~= '' and seen[idem_key(job.tenant, job.key)]) or known(job)
   if old then
     if old.fp ~= job.fp then
       local by_id = old.id == job.id
@@ -53,7 +51,7 @@ for job in jobs() do
   else
     local new = { id = job.id, fp = job.fp, mine = false }
     seen[job.id] = new
-    if job.key ~= '' then seen[idem_key(job)] = new end
+    if job.key ~= '' then seen[idem_key(job.tenant, job.key)] = new end
     fresh[#fresh + 1] = job
     tenants[job.tenant] = (tenants[job.tenant] or 0) + 1
     answers[#answers + 1] = job.id
@@ -84,15 +82,17 @@ for _, job in ipairs(fresh) do
     record[#record + 1] = stamp(deadline)
     call('ZADD', P .. 'deadlines:' .. pool, deadline, job.id)
   end
+  if job.key ~= '' then
+    record[#record + 1] = 'idem'
+    record[#record + 1] = job.key
+    call('SET', idem_key(job.tenant, job.key), job.id .. ' ' .. job.fp)
+  end
   job.order = string.format('%.0f', arrival + urgency_s * 1e6)
   call('DEL', P .. 'events:' .. job.id)
   call('HSET', job_key(job.id), 'order', job.order, unpack(record))
   call('ZADD', open, now, job.id)
   call('ZADD', recent, arrival, job.id)
   call('HINCRBY', P .. 'tenants:open:' .. pool, job.tenant, 1)
-  if job.key ~= '' then
-    call('SET', idem_key(job), job.id .. ' ' .. job.fp, 'PX', math.floor(RESULT_TTL_S * 1000))
-  end
   event(job.id, 'queued')
   enqueue(job.id, job, false)
   total_cost = total_cost + tonumber(job.cost)
