@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import redis
 
-from benchmarks.faults.fleet import Fleet, WorkerPart
+from benchmarks.faults.fleet import Fleet
 from benchmarks.faults.history import History
 from benchmarks.faults.load import Load
+from benchmarks.faults.part import WorkerPart
 from synerdiff.dispatch import Hints
 from synerdiff.ledger import Ledger
 from synerdiff.protocol import JobState, JobView

@@ -1,21 +1,17 @@
-"""The parts of the fleet as processes, and the operator who restarts what dies."""
+"""The fleet under faults, and the operator who restarts what dies."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from benchmarks.faults.broker import Broker
-from benchmarks.faults.proxies import Proxies, Proxy
-from synerdiff.cli.children import Child
+from benchmarks.faults.part import Part, WorkerPart
+from benchmarks.faults.proxies import Proxies
 from synerdiff.cli.embedded import EmbeddedS3
 from synerdiff.ledger import Ledger, WorkerReport
 from synerdiff.protocol import pool_of
@@ -23,7 +19,6 @@ from synerdiff.protocol.errors import LedgerUnavailable, Unavailable
 from synerdiff.settings import Settings, load
 from synerdiff.settings.settings import SHIPPED_MODEL
 
-ROOT = Path(__file__).parents[2]
 S3_KEYS = ("bench-access-key", "bench-secret-key-0451")
 WORKERS = 2
 CAPACITY = 4
@@ -31,57 +26,6 @@ START_S = 240.0
 LOOK_S = 0.5
 # Else the product's defaults. A short grace, so that SIGTERM comes before a job's end; one torch thread a worker.
 SETTINGS = {"GRACE_S": "2", "THREADS": "1", "CAPACITY": str(CAPACITY), "LOG_FORMAT": "json", "DEVICE": "cpu"}
-
-
-class Part:
-    """One service: how it is started, and whether the operator starts it again when it dies."""
-
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
-        self.name = name
-        self.held = False
-        self.child: Child | None = None
-        self.deaths: list[int | None] = []
-        self._command, self._environment, self._log = command, environment, log
-
-    def start(self) -> None:
-        """Start its process."""
-        self.child = Child(self.name, self._command, log=self._log, env=self._environment, directory=ROOT)
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        if self.child is None:
-            raise Unavailable(f"{self.name} was not started")
-        return self.child.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process runs."""
-        return self.child is not None and self.child.alive
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send its process a signal."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def family(self) -> list[psutil.Process]:
-        """Its process, and those below it."""
-        try:
-            process = psutil.Process(self.pid)
-            return [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
-
-class WorkerPart(Part):
-    """A worker behind two proxies of its own: before Redis, and before S3."""
-
-    redis: Proxy
-    s3: Proxy
-
-    def engine(self) -> psutil.Process | None:
-        """Its engine process."""
-        return next((each for each in self.family()[1:] if "synerdiff.workers.child" in each.cmdline()), None)
 
 
 class Fleet:

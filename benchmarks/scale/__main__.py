@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fleet import machine
+from benchmarks.machine import machine
 from benchmarks.scale.fits import fits
 from benchmarks.scale.measure import Growth, Life
 from synerdiff.cli.embedded import EmbeddedRedis

@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from benchmarks.faults.bench import Bench, fault
-from benchmarks.faults.fleet import WorkerPart
+from benchmarks.faults.part import WorkerPart
 from benchmarks.faults.proxies import Mode
 
 ERRORS_S = 12.0

@@ -9,7 +9,8 @@ import time
 import psutil
 
 from benchmarks.faults.bench import Bench, fault
-from benchmarks.faults.fleet import CAPACITY, Part
+from benchmarks.faults.fleet import CAPACITY
+from benchmarks.faults.part import Part
 
 FREEZE_S = 18.0
 LOOP = 3
