@@ -64,8 +64,10 @@ def test_fields_become_a_record_under_the_messages_id(
 
 def test_fields_may_be_keyword_arguments_with_an_id(ledger: Ledger, submissions: Submissions, redis_url: str) -> None:
     send(redis_url, id="mine-1", prompt="a green hat", model=MODEL)
-    submissions.take_one(1)
-    assert ledger.get("mine-1") is not None
+    assert submissions.take_one(1)
+    view = ledger.get("mine-1")
+    assert view is not None
+    assert (view.state, view.job.prompt, view.job.model) == (JobState.QUEUED, "a green hat", MODEL)
 
 
 def test_a_message_read_twice_makes_one_record(

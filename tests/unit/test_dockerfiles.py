@@ -72,7 +72,8 @@ def test_its_variables_are_settings_that_load(dockerfile: Path, monkeypatch: pyt
     assert found
     for name, value in found:
         monkeypatch.setenv(name, value)
-    load()
+    loaded = load().model_dump(mode="json")
+    assert {name: str(loaded[name.removeprefix("SYNERDIFF_").lower()]).lower() for name, _ in found} == dict(found)
 
 
 def test_requirements_of_extras_are_resolved() -> None:
