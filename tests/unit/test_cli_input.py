@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from synerdiff.bench import suite
+from synerdiff.cli import extras
 from synerdiff.cli.console import exit_code
 from synerdiff.cli.diagnosis import settings_table
 from synerdiff.cli.flower import flower_arguments
 from synerdiff.cli.generation import job_fields
 from synerdiff.cli.job_input import by_line, read_jobs, read_metadata
+from synerdiff.cli.main import main
 from synerdiff.cli.replay import read
 from synerdiff.cli.vocabulary import POLICIES
 from synerdiff.policy import simulator
@@ -176,6 +178,18 @@ def test_the_help_of_bench_and_simulate_names_every_policy() -> None:
     for command in ("bench", "simulate"):
         shown = " ".join(run(command, "--help", COLUMNS="100").stdout.split())
         assert all(name in shown for name in names)
+
+
+@pytest.mark.parametrize("command", [["bench", "--make", "mixed"], ["profile"], ["fidelity"], ["worker"]])
+def test_a_command_that_needs_torch_says_so_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    monkeypatch.setitem(extras.NEEDS, "worker", ("not_a_module",))
+    monkeypatch.setattr(sys, "argv", ["synerdiff", *command])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert "not installed: not_a_module; install with: pip install 'synerdiff[worker]'" in capsys.readouterr().err
 
 
 def test_an_unreachable_redis_is_one_sentence_with_a_hint() -> None:

@@ -42,6 +42,9 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="draw them here (PNG)")] = None,
 ) -> None:
     """Run serving policies over a trace, side by side: throughput, latency, rows, CPU time and fidelity."""
+    from synerdiff.cli.extras import require
+
+    require("worker")
     from synerdiff.cli.outputs import check_outputs, write_json
 
     check_outputs(json_file=json_file, plot=plot)

@@ -44,6 +44,9 @@ def profile(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again, whatever is on disk")] = False,
 ) -> None:
     """Measure UNet calls by rows, VAE chunks by granularity, and both beside each other."""
+    from synerdiff.cli.extras import require
+
+    require("worker")
     from synerdiff.cli.outputs import check_outputs
 
     check_outputs(plot=plot)
