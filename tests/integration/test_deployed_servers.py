@@ -86,6 +86,7 @@ def test_valkey_keeps_jobs_and_asks_for_the_password(source: str, start: Start, 
     with redis.Redis(port=port, password=PASSWORD, decode_responses=True) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert int(client.config_get("maxmemory")["maxmemory"]) >= 2**30  # refuses submits instead of being killed
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
     shown = b"".join(path.read_bytes() for path in Path(f"/proc/{server.pid}/task").glob("*/cmdline"))

@@ -132,7 +132,7 @@ def test_a_gpu_pool_is_placed_and_leaves_in_peace(objects: dict[str, list[dict[s
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
     assert worker["resources"]["limits"] == {"memory": "48Gi", "nvidia.com/gpu": 1}
     assert worker["image"] == "synerdiff-worker-cuda:0.1.0"
-    assert float(env["SYNERDIFF_GRACE_S"]) == 600 < spec["terminationGracePeriodSeconds"]
+    assert float(env["SYNERDIFF_GRACE_S"]) == 540 < spec["terminationGracePeriodSeconds"]
     assert (env["SYNERDIFF_MODEL"], env["SYNERDIFF_DEVICE"]) == ("sdxl", "cuda")
     assert env["SYNERDIFF_MODEL_PATH"] == "stabilityai/stable-diffusion-xl-base-1.0"
     assert len(env["SYNERDIFF_MODEL_REVISION"]) == 40
@@ -145,6 +145,41 @@ def test_a_gpu_pool_is_placed_and_leaves_in_peace(objects: dict[str, list[dict[s
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "synerdiff-worker-sdxl-cache"
     assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
+
+
+def test_a_rollout_and_a_drain_wait_for_workers_but_not_for_broken_ones(
+    objects: dict[str, list[dict[str, Any]]],
+) -> None:
+    found = one(objects["two-pools"], "Deployment", "synerdiff-worker-sdxl")["spec"]
+    pod = found["template"]["spec"]
+    probe = pod["containers"][0]["startupProbe"]
+    replaced_s = pod["terminationGracePeriodSeconds"] + probe["periodSeconds"] * probe["failureThreshold"]
+    assert found["progressDeadlineSeconds"] > replaced_s
+    budgets = [each["spec"] for each in objects["two-pools"] if each["kind"] == "PodDisruptionBudget"]
+    assert len(budgets) == 4
+    assert {budget["unhealthyPodEvictionPolicy"] for budget in budgets} == {"AlwaysAllow"}
+    annotations = found["template"]["metadata"]["annotations"]
+    assert annotations == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+def test_no_cooldown_is_not_the_default_one() -> None:
+    pool = {"name": "a", "model": "tiny-emoji", "autoscaling": {"min": 0, "max": 2, "cooldownSeconds": 0}}
+    found = render({"pools": [pool], "keda": {"enabled": True}})
+    assert one(found, "ScaledObject", "synerdiff-worker-a")["spec"]["cooldownPeriod"] == 0
+
+
+def test_a_setting_given_twice_is_there_once_and_the_last_counts() -> None:
+    log, rows = {"SYNERDIFF_LOG_LEVEL": "DEBUG"}, {"SYNERDIFF_MAX_ROWS": "8", "SYNERDIFF_CAPACITY": "4"}
+    values = {"env": {**log, "SYNERDIFF_MAX_ROWS": "2"}, "poolDefaults": {"env": rows}}
+    values |= {part: {"env": {"SYNERDIFF_LOG_LEVEL": "ERROR"}} for part in ("scheduler", "gateway", "flower")}
+    found = {where: each for where, each in containers(render(values)) if "SYNERDIFF_LOG_LEVEL" in literals(each)}
+    for where, container in found.items():
+        names = [item["name"] for item in container["env"]]
+        assert len(names) == len(set(names)), where
+    levels = {where.split("/")[1]: literals(each).get("SYNERDIFF_LOG_LEVEL") for where, each in found.items()}
+    assert {levels[part] for part in ("scheduler", "gateway", "flower")} == {"ERROR"}
+    worker = next(literals(each) for where, each in found.items() if where.endswith("/worker"))
+    assert (levels["worker"], worker["SYNERDIFF_MAX_ROWS"], worker["SYNERDIFF_CAPACITY"]) == ("DEBUG", "8", "4")
 
 
 def test_two_pools_have_one_template_and_their_own_values(objects: dict[str, list[dict[str, Any]]]) -> None:
@@ -260,6 +295,31 @@ def test_default_deny_covers_every_pod(objects: dict[str, list[dict[str, Any]]])
                 assert wanted <= found["spec"]["template"]["metadata"]["labels"].items()
             if found["kind"] == "Pod":
                 assert wanted <= found["metadata"]["labels"].items()
+
+
+def test_egress_reaches_node_caches_the_pods_identity_and_what_is_added(
+    objects: dict[str, list[dict[str, Any]]],
+) -> None:
+    for name in ("minimal", "two-pools", "external"):
+        names = one(objects[name], "NetworkPolicy", "synerdiff-default-deny")["spec"]["egress"][0]["to"]
+        assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names
+    agent = {"ipBlock": {"cidr": "169.254.170.23/32"}}
+    reached = {
+        name: agent
+        in [
+            peer
+            for rule in one(objects[name], "NetworkPolicy", "synerdiff-to-storage")["spec"]["egress"]
+            for peer in rule["to"]
+        ]
+        for name in ("minimal", "external")
+    }
+    assert reached == {"minimal": False, "external": True}
+    added = {"to": [{"podSelector": {}}], "ports": [{"port": 6379, "protocol": "TCP"}]}
+    found = render({"networkPolicy": {"extraEgress": [added]}})
+    spec = one(found, "NetworkPolicy", "synerdiff-extra-egress")["spec"]
+    assert spec["egress"] == [added]
+    assert spec["podSelector"]["matchExpressions"][0]["values"] == ["valkey", "seaweedfs"]  # scheduler and Flower too
+    check(one(found, "NetworkPolicy", "synerdiff-extra-egress"))
 
 
 def test_alerts_and_dashboard_travel_with_the_chart(objects: dict[str, list[dict[str, Any]]]) -> None:

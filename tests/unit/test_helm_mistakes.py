@@ -66,6 +66,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["pools[0] (a).cache.accessMode: ReadWriteOnce", "3 workers"],
     ),
     "no Redis": ({"valkey": {"enabled": False}}, ["externalRedis.host: empty, and valkey.enabled is false"]),
+    "a limit that Valkey cannot read": ({"valkey": {"maxmemory": "1Gi"}}, ["/valkey/maxmemory", "1Gi"]),
     "two Redis": ({"externalRedis": {"host": "r"}}, ["externalRedis: given, but valkey.enabled is true"]),
     "Redis without a password": (
         {"valkey": {"enabled": False}, "externalRedis": {"host": "r"}},

@@ -46,6 +46,17 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{- /* A list of variables with each name once, as YAML; the last one counts. A server-side apply (Helm 4) refuses a
+name that is given twice, such as a chart's setting and the same one in `env`. */ -}}
+{{- define "synerdiff.lastOfEach" -}}
+{{- $items := fromYamlArray . -}}
+{{- $last := dict -}}
+{{- range $index, $item := $items }}{{ $_ := set $last $item.name $index }}{{ end -}}
+{{- $kept := list -}}
+{{- range $index, $item := $items }}{{ if eq $index (get $last $item.name) }}{{ $kept = append $kept $item }}{{ end }}{{ end -}}
+{{- toYaml $kept -}}
+{{- end -}}
+
 {{- /* How a part of the fleet reaches Redis: dict "root" $ "part" "worker". */ -}}
 {{- define "synerdiff.redisEnv" -}}
 {{- $external := .root.Values.externalRedis -}}
