@@ -57,6 +57,13 @@ class Bench:
                 return next(part for part in self.fleet.workers if part.name == name), held[name]
             time.sleep(0.05)
 
+    def took_a_job(self, part: WorkerPart, before: Collection[str]) -> bool:
+        """Whether a job that is not among those ``before`` runs on a worker."""
+        report = self.fleet.reports(self.ledger).get(part.name)
+        return report is not None and any(
+            view.worker == report.name and view.id not in before for view in self.running()
+        )
+
     def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for a condition; whether it came true. An unreachable ledger counts as not yet."""
         deadline = time.monotonic() + timeout_s

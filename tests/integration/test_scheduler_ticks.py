@@ -208,6 +208,22 @@ def test_a_pool_that_cannot_be_planned_for_stops_neither_the_others_nor_the_reap
     assert ledger.get_plan(POOL, OWN) is not None
 
 
+def test_a_pool_with_a_damaged_key_is_all_that_is_not_reaped(
+    ledger: Ledger, make_scheduler: Callable[[], Scheduler], redis_client: redis.Redis
+) -> None:
+    beat(ledger)
+    ledger.heartbeat(WorkerReport(name="w2", pool="zz", capacity=4, profile_id="p2"), 60.0)
+    assert ledger.pools() == [POOL, "zz"]
+    redis_client.set(f"synerdiff:leases:{POOL}", "changed by hand")
+    scheduler = make_scheduler()
+    assert scheduler.tick()
+    assert redis_client.hget("synerdiff:counters:zz", "reaped_at") is not None
+    assert ledger.get_plan("zz", "p2") is not None
+    redis_client.delete(f"synerdiff:leases:{POOL}")
+    scheduler.tick()
+    assert ledger.get_plan(POOL, OWN) is not None
+
+
 def test_slots_that_part_from_the_profile_ask_for_a_new_one(
     ledger: Ledger, make_scheduler: Callable[[], Scheduler]
 ) -> None:

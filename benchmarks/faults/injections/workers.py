@@ -13,6 +13,7 @@ from benchmarks.faults.fleet import CAPACITY
 from benchmarks.faults.part import Part
 
 FREEZE_S = 18.0
+RELOAD_S = 240.0  # a new engine on a busy machine takes a minute or more
 LOOP = 3
 
 
@@ -69,6 +70,29 @@ def worker_freeze_resume(bench: Bench) -> set[str]:
     family = _freeze(part)
     time.sleep(FREEZE_S)
     _thaw(family)
+    return held
+
+
+@fault("a worker's own disk full, and its engine killed meanwhile")
+def worker_disk_full(bench: Bench) -> set[str]:
+    """No file of a busy worker and its engines may grow: they see EFBIG where a full disk gives ENOSPC.
+
+    The engine is killed, so that another one has to start, and find nowhere to write to.
+    """
+    part, held = bench.busy_worker()
+    family = part.family()
+    hard = [process.rlimit(psutil.RLIMIT_FSIZE)[1] for process in family]
+    for process, most in zip(family, hard, strict=True):
+        process.rlimit(psutil.RLIMIT_FSIZE, (1, most))
+    pid, ran = part.pid, {view.id for view in bench.running()}
+    engine = part.engine()
+    if engine is not None:
+        engine.kill()
+    ready = bench.wait(lambda: bench.took_a_job(part, ran), RELOAD_S)
+    for process in part.family():
+        process.rlimit(psutil.RLIMIT_FSIZE, (hard[0], hard[0]))
+    if not ready or part.pid != pid:
+        raise AssertionError(f"{part.name} did not live through a full disk")
     return held
 
 

@@ -48,6 +48,7 @@ class Scheduler:
         self._clock = clock
         self._led_at: float | None = None
         self._unplanned: set[str] = set()  # pools whose last planning failed, said once
+        self._unreaped: set[str] = set()  # and those whose last reaping did
 
     def tick(self) -> bool:
         """Reap, re-send hints and plan, for every pool; False while another scheduler leads.
@@ -64,11 +65,26 @@ class Scheduler:
         elapsed_s = self._tick_s if self._led_at is None else now - self._led_at
         self._led_at = now
         for pool in self._ledger.pools():
-            reaped, sent, load = reconcile(self._ledger, self._hints, pool)
-            self.metrics.reconciled(pool, reaped, sent)
-            self._plan(pool, load, leader, elapsed_s)
+            load = self._reconcile(pool)
+            if load is not None:
+                self._plan(pool, load, leader, elapsed_s)
         self.metrics.planned(self._plans.heads)
         return True
+
+    def _reconcile(self, pool: str) -> PoolLoad | None:
+        """Reap one pool and send its hints: where that fails, the other pools are reaped all the same."""
+        try:
+            reaped, sent, load = reconcile(self._ledger, self._hints, pool)
+        except LedgerUnavailable:
+            raise
+        except Exception:  # a key that somebody changed by hand, say
+            if pool not in self._unreaped:
+                log.exception("pool not reaped", pool=pool)
+            self._unreaped.add(pool)
+            return None
+        self._unreaped.discard(pool)
+        self.metrics.reconciled(pool, reaped, sent)
+        return load
 
     def _plan(self, pool: str, load: PoolLoad, leader: LeaderToken, elapsed_s: float) -> None:
         """Plan for one pool: where that fails, its workers keep the plan they have, and the others get theirs."""

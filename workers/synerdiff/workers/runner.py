@@ -46,7 +46,7 @@ log = get_logger(__name__)
 
 CLAIM_PATIENCE_S = 10.0
 PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
-DRAIN_S = 1.0  # a job that must run alone waits so long for others to end; then they go on later, with their latents
+DRAIN_S = 0.5  # a job that must run alone waits so long for others to end; then they go on later, with their latents
 PASS_ON_S = 0.2
 PROVEN = 2  # steps past its trial at least: the last report before the crash may be one behind
 _CLAIM_AGAIN = ("drain", "unregistered")
