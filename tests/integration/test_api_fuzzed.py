@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
 
 from synerdiff.cli.embedded import S3Access
 from synerdiff.settings import Settings
-from tests.fake_worker import FakeWorker
-from tests.gateway_server import served
+from tests.fake_worker import MODEL, FakeWorker
+from tests.gateway_server import Served, served
 
 CHECKS = [
     not_a_server_error,
@@ -29,32 +29,55 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
+JOB = "fuzzed-job"
 
 
 @pytest.fixture
-def document(redis_url: str, s3: S3Access) -> Iterator[Any]:
+def here(redis_url: str, s3: S3Access) -> Iterator[Served]:
     given = {
         "redis_url": redis_url,
         "s3_endpoint": s3.endpoint,
         "s3_bucket": s3.bucket,
         "s3_access_key": s3.access_key,
         "s3_secret_key": s3.secret_key,
-        "limits": {"max_side": 128, "max_n": 2, "max_steps": 5},  # what is accepted is made, and waited for
+        "limits": {"max_side": 128, "max_n": 2, "max_steps": 25},  # what is accepted is made, and waited for
     }
     with served(Settings.model_validate(given)) as here:
         backend = here.gateway.backend
         with FakeWorker(backend.ledger, backend.store).running():
-            yield schemathesis.openapi.from_url(f"{here.url}/openapi.json")
+            backend.submit({"id": JOB, "prompt": "a red apple", "steps": 1})
+            yield here
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_no_request_finds_a_hole(document: Any, mode: GenerationMode) -> None:
+def test_no_request_finds_a_hole(here: Served, mode: GenerationMode) -> None:
+    document: Any = schemathesis.openapi.from_url(f"{here.url}/openapi.json")
     operations = [result.ok() for result in document.get_all_operations()]
     assert len(operations) >= 10
     for operation in operations:
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.headers or operation.path_parameters):
             continue  # nothing to get wrong
-        _fuzz(operation.as_strategy(generation_mode=mode))
+        cases = operation.as_strategy(generation_mode=mode)
+        _fuzz(cases)
+        if mode is GenerationMode.POSITIVE and (operation.body or operation.path_parameters):
+            _fuzz(cases.map(_of_what_is_there))
+    if mode is GenerationMode.POSITIVE:
+        assert _answered(here, "/v1/jobs", 202)
+        assert _answered(here, "/v1/images/generations", 200)
+
+
+def _of_what_is_there(case: Any) -> Any:
+    """A request for the model that is served, about the job that is stored: few others get past the first check."""
+    if isinstance(case.body, dict):
+        case.body |= {"model": MODEL, "webhook": None, "id": None}
+    if case.path_parameters:
+        case.path_parameters["job_id"] = JOB
+    return case
+
+
+def _answered(here: Served, route: str, status: int) -> bool:
+    count = here.gateway.metrics.requests.labels(method="POST", route=route, status=str(status))
+    return bool(count._value.get())
 
 
 def _fuzz(cases: Any) -> None:
