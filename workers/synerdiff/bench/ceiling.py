@@ -16,16 +16,16 @@ from synerdiff.engine.model import LoadedModel
 SAMPLES = 6
 
 
-def _mean_s(call: Callable[[], object], count: int, device: torch.device) -> float:
+def _mean_s(call: Callable[[], object], count: int, device: torch.device, clock: Callable[[], float]) -> float:
     """Mean seconds of a call over up to ``SAMPLES`` runs after one for warm-up."""
     call()
     repeats = min(SAMPLES, count)
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(repeats):
         call()
     _wait(device)
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def _wait(device: torch.device) -> None:
@@ -37,15 +37,24 @@ class Ceiling:
     """Times bare calls of a model by shape, each shape once per instance.
 
     They are the calls that the engine makes for images of class ``quality``; with None, the plain pipeline's.
+    ``clock`` says in which seconds.
     """
 
-    def __init__(self, model: LoadedModel, context: tuple[int, int], quality: str | None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        context: tuple[int, int],
+        quality: str | None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._model = model
         self._unet = model.unet if quality is None else model.unet_in(model.dtype)
         self._vae = model.vae
         self._exact = quality == "exact"
         self._kernels = None if quality is None else model.kernels(quality)
         self._context = context
+        self._clock = clock
         self._channels: int = model.unet.config.in_channels  # type: ignore[union-attr,assignment]
         self._spent: dict[tuple[str, int, int, int], float] = {}
 
@@ -67,7 +76,7 @@ class Ceiling:
         key = (part, *shape)
         if key not in self._spent:
             call = self._unet_call(*shape) if part == "unet" else self._vae_call(*shape)
-            self._spent[key] = _mean_s(call, count, self._model.device)
+            self._spent[key] = _mean_s(call, count, self._model.device, self._clock)
         return self._spent[key]
 
     def _unet_call(self, rows: int, height: int, width: int) -> Callable[[], object]:

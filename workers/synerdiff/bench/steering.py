@@ -15,7 +15,8 @@ TICK_S = 1.0
 class Scheduler:
     """Writes a plan once a second, as the scheduler service does for a fleet of one device.
 
-    ``shape`` changes each plan before it is followed (the ablation's variants).
+    ``shape`` changes each plan before it is followed (the ablation's variants). ``planner`` keeps its tables from one
+    run to the next, as that of a service that is up does.
     """
 
     def __init__(
@@ -24,19 +25,14 @@ class Scheduler:
         capacity: int,
         mode: ThetaMode = "profile",
         shape: Callable[[PlanView], PlanView] = lambda view: view,
+        planner: Planner | None = None,
     ) -> None:
-        self._profile = profile
-        self._capacity = capacity
-        self._planner = Planner()
+        self._planner = planner or Planner()
+        self.ratings: Ratings = self._planner.ratings(profile, capacity)
         self._steering = Steering(self.ratings, mode)
         self._shape = shape
         self._version = 0
         self._ticked_s = -TICK_S
-
-    @property
-    def ratings(self) -> Ratings:
-        """The profile's cost model, batch cap and price curve."""
-        return self._planner.ratings(self._profile, self._capacity)
 
     def due(self, now_s: float) -> bool:
         """Whether a tick has passed since the last plan."""
@@ -46,11 +42,5 @@ class Scheduler:
         """The plan for now."""
         target = self._steering.tick(load, now_s - self._ticked_s)
         self._ticked_s, self._version = now_s, self._version + 1
-        made = self._planner.plan(
-            self._profile,
-            theta=target.theta,
-            version=self._version,
-            skip_above=target.skip_above,
-            capacity=self._capacity,
-        )
+        made = self._planner.plan(self.ratings, theta=target.theta, version=self._version, skip_above=target.skip_above)
         return self._shape(made)

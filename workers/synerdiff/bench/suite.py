@@ -30,6 +30,7 @@ from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.profiler import apply_setup, setup_of
 from synerdiff.policy.plan import PlanView, default_plan
+from synerdiff.policy.planner import Planner
 from synerdiff.policy.profile import Profile
 from synerdiff.protocol.errors import TraceError
 
@@ -76,6 +77,7 @@ class Suite:
         self.model = model
         self.profile = profile
         self.settings = settings
+        self.planner = Planner()
         self.trace = [replace(item, at=0.0) for item in trace] if settings.closed else list(trace)
         self.pipeline = Pipeline(_pipeline(model, path))
         self.pipeline.generate([replace(trace[0].request, steps=2)])
@@ -100,15 +102,18 @@ class Suite:
 
     def _engine(self, variant: Variant) -> tuple[Engine, Scheduler | None]:
         capacity = self.settings.capacity
-        scheduler = Scheduler(self.profile, capacity, shape=partial(_shape, variant, self._cap(variant)))
+        cap = variant.cap or self.batch_cap
+        shape = partial(_shape, variant, cap)
+        scheduler = Scheduler(self.profile, capacity, shape=shape, planner=self.planner)
         executor = variant.executor or self.profile.executor
         config = EngineConfig(capacity, executor=executor)  # type: ignore[arg-type]
-        cap = self._cap(variant)
         start = naive_plan(cap) if variant.naive else default_plan(cap)
         return Engine(self.model, config, start), scheduler if variant.planned else None
 
-    def _cap(self, variant: Variant) -> int:
-        return variant.cap or Scheduler(self.profile, self.settings.capacity).ratings.batch_cap
+    @property
+    def batch_cap(self) -> int:
+        """The batch cap that the profile's plans have."""
+        return self.planner.ratings(self.profile, self.settings.capacity).batch_cap
 
     def rounds(self, progress: Progress) -> dict[str, Any]:
         """Every policy in every round; returns the bench's JSON document."""
@@ -143,7 +148,7 @@ class Suite:
             "rounds": self.settings.rounds,
             "jobs": len(self.trace),
             "capacity": self.settings.capacity,
-            "batch_cap": Scheduler(self.profile, self.settings.capacity).ratings.batch_cap,
+            "batch_cap": self.batch_cap,
             "static": {
                 "cap": self.batching.cap,
                 "window_s": self.batching.window_s,

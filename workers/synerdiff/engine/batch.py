@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synerdiff.engine.conditioning import Conditions, Rows
+from synerdiff.engine.conditioning import Conditions, Rows, TextRows
 from synerdiff.engine.executors import to_device
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
@@ -45,17 +45,27 @@ class Inputs:
 
 
 class Batch:
-    """Samples that share UNet calls. All have latents of one shape, one dtype and one length of context."""
+    """Samples that share UNet calls. All have latents of one shape, one dtype and one length of context.
 
-    def __init__(self, members: Sequence[Sample], model: LoadedModel) -> None:
-        self.members = sorted(members, key=lambda sample: sample.table.sampler)
+    ``text_rows`` and the members ``before`` are those of the batch before, which must not be used any more: whoever can
+    keep its place does, and then its text is where it was.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Sample],
+        model: LoadedModel,
+        text_rows: TextRows | None = None,
+        before: Sequence[Sample] = (),
+    ) -> None:
+        self.members = _arranged(members, before)
         self._model = model
         self._device = model.device
         self.dtype = self.members[0].shape.dtype
         self.latents = torch.stack([sample.latents for sample in self.members])
         self._parts = _parts(self.members)
         self._columns, self._cursor = _join_tables(self.members, self._device)
-        self.conditions = Conditions(self.members, model)
+        self.conditions = Conditions(self.members, model, text_rows or TextRows())
         self._current: Tensor | None = None
 
     def __len__(self) -> int:
@@ -124,6 +134,22 @@ class Batch:
         shape = self.latents.shape[1:]
         drawn = [torch.randn(shape, generator=sample.generator, dtype=self._model.dtype) for sample in members]
         return to_device(torch.stack(drawn).float(), self._device)
+
+
+def _arranged(members: Sequence[Sample], before: Sequence[Sample]) -> list[Sample]:
+    """Members by sampler, each where it was ``before`` if that lies in its sampler's part."""
+    places = {id(sample): place for place, sample in enumerate(before)}
+    parts: dict[str, list[Sample]] = {}
+    for sample in members:
+        parts.setdefault(sample.table.sampler, []).append(sample)
+    arranged: list[Sample] = []
+    for _, part in sorted(parts.items()):
+        start, stop = len(arranged), len(arranged) + len(part)
+        stay = {place: sample for sample in part if start <= (place := places.get(id(sample), -1)) < stop}
+        kept = {id(sample) for sample in stay.values()}
+        rest = (sample for sample in part if id(sample) not in kept)
+        arranged += [stay[place] if place in stay else next(rest) for place in range(start, stop)]
+    return arranged
 
 
 def _select(values: Tensor, index: Tensor | None) -> Tensor:

@@ -45,6 +45,31 @@ class Rows:
         return int(self.context.shape[0])
 
 
+class TextRows:
+    """What a lean UNet makes of the texts of a batch, side by side in memory that stays from one membership to the
+    next: only the rows whose text is another one are written.
+
+    Negative texts end and positive ones begin at the same place, however many there are.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[Embedding | None] = []
+        self._values: Tensor | None = None
+
+    def of(self, unet: LeanUNet, negatives: Sequence[Embedding], positives: Sequence[Embedding]) -> Tensor:
+        """``[texts, tokens, P]``, the negative ones first; good until the next call."""
+        values, example = self._values, unet.projected(positives[0])
+        if values is None or len(values) < 2 * len(positives) or values.shape[1:] != example.shape:
+            values = self._values = example.new_empty(2 * len(positives), *example.shape)
+            self._texts = [None] * len(values)
+        first = len(values) // 2 - len(negatives)
+        for place, text in enumerate((*negatives, *positives), start=first):
+            if self._texts[place] is not text:
+                values[place].copy_(unet.projected(text))
+                self._texts[place] = text
+        return values[first : first + len(negatives) + len(positives)]
+
+
 class Conditions:
     """The members' embeddings; layouts are cached by which members skip.
 
@@ -52,9 +77,10 @@ class Conditions:
     tensor, None when that is every member.
     """
 
-    def __init__(self, members: Sequence[Sample], model: LoadedModel) -> None:
+    def __init__(self, members: Sequence[Sample], model: LoadedModel, text_rows: TextRows) -> None:
         self._members = members
         self._model = model
+        self._text_rows = text_rows
         self._layouts: dict[frozenset[int], Rows] = {}
         self.guided = tuple(position for position, sample in enumerate(members) if sample.guided)
         self.guided_index = _index(self.guided, len(members), model.device)
@@ -97,7 +123,8 @@ class Conditions:
         """What a lean UNet makes of all texts."""
         unet = self._model.unet_in(self._members[0].shape.dtype)
         if self._all_projected is None and isinstance(unet, LeanUNet):
-            self._all_projected = torch.stack([unet.projected(text) for text in self._texts])
+            split = len(self.guided)
+            self._all_projected = self._text_rows.of(unet, self._texts[:split], self._texts[split:])
         return self._all_projected
 
     def _options(self, rows: Sequence[Embedding], samples: Sequence[Sample]) -> dict[str, Any]:

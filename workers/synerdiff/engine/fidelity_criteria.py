@@ -47,7 +47,7 @@ def adaptive(calibration: Calibration, prediction: str, quality: str, setting: s
 
 def baselines(calibration: Calibration, prediction: str) -> list[Criterion]:
     """Every family except LinearAG and our own; ``calibration`` gives the extrapolation its shares."""
-    drop, reuse = Dropping(_NOTHING, prediction), Guidance(_NOTHING, prediction)
+    drop, reuse = (kind(_NOTHING, prediction, compares=True) for kind in (Dropping, Guidance))
     extrapolate = Guidance(replace(calibration, classes={}), prediction)
     return [
         *(_of("last fraction, dropped", f"{f:.0%}", drop, _last(f)) for f in (0.25, 0.5, 0.75)),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from synerdiff.engine.batch import Batch
+from synerdiff.engine.conditioning import TextRows
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.shape import Shape
@@ -19,6 +20,8 @@ class Group:
     samples: list[Sample] = field(default_factory=list)
     last_turn: int = -1
     _batch: Batch | None = None
+    _before: list[Sample] = field(default_factory=list)
+    _text_rows: TextRows = field(default_factory=TextRows)
 
     @property
     def rows(self) -> int:
@@ -33,7 +36,7 @@ class Group:
     def batch(self, model: LoadedModel) -> Batch:
         """The current batch."""
         if self._batch is None:
-            self._batch = Batch(self.samples, model)
+            self._batch = Batch(self.samples, model, self._text_rows, self._before)
         return self._batch
 
     def add(self, sample: Sample) -> None:
@@ -57,7 +60,7 @@ class Group:
     def _dissolve(self) -> None:
         if self._batch is not None:
             self._batch.release()
-            self._batch = None
+            self._before, self._batch = self._batch.members, None
 
 
 class Groups:

@@ -35,8 +35,8 @@ class GuidanceState:
 
     ``last`` and ``before`` are ``[C, h, w]`` differences of noise predictions at the steps ``last_step`` and
     ``before_step`` (-1 where there is none). ``speed`` is their root mean square distance per unit of
-    log-signal-to-noise, ``agreement`` the cosine similarity of the two predictions at ``last_step``, and
-    ``error`` the predicted error of the steps skipped since. ``step`` counts the steps done.
+    log-signal-to-noise, ``agreement`` the cosine similarity of the two predictions at ``last_step`` (0 unless they
+    are compared), and ``error`` the predicted error of the steps skipped since. ``step`` counts the steps done.
     """
 
     scale: float
@@ -70,10 +70,14 @@ def _signal(table: Table) -> tuple[float, ...]:
 
 
 class Guidance:
-    """Skip-CFG for one model: its calibration and prediction type (``epsilon`` or ``v_prediction``)."""
+    """Skip-CFG for one model: its calibration and prediction type (``epsilon`` or ``v_prediction``).
 
-    def __init__(self, calibration: Calibration, prediction: str) -> None:
+    ``compares``: the two predictions of a full step are compared as well, for criteria that go by their agreement.
+    """
+
+    def __init__(self, calibration: Calibration, prediction: str, *, compares: bool = False) -> None:
         self.calibration = calibration
+        self._compares = compares
         self._velocity = prediction == V_PREDICTION
 
     def begin(
@@ -172,16 +176,19 @@ class Guidance:
 
     def _observe(self, cond: Tensor, uncond: Tensor, difference: Tensor, states: Sequence[GuidanceState]) -> None:
         """Remember the differences, and measure how they moved: one small transfer for the batch."""
-        watching = [state for state in states if state.quality != "exact" or state.replay]
-        if watching:
-            noise = difference * _column([self._unit(state, state.step) for state in states], difference)
+        if any(state.quality != "exact" or state.replay for state in states):
+            noise = difference
+            if self._velocity:
+                noise = difference * _column([self._unit(state, state.step) for state in states], difference)
             blank = noise.new_zeros(noise.shape[1:])
             past = torch.stack([blank if state.last is None else state.last for state in states])
-            speeds = (noise - past).flatten(1).square().mean(dim=1).sqrt()
-            cosines = torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1)
-            measured = torch.stack([speeds, cosines]).tolist()
-            for state, row, distance, cosine in zip(states, noise.unbind(), *measured, strict=True):
-                _remember(state, row, distance, cosine, self.calibration.first_speed)
+            measured = [(noise - past).flatten(1).square_().mean(dim=1).sqrt_()]
+            if self._compares:
+                measured.append(torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1))
+            distances, *cosines = torch.stack(measured).tolist()
+            agreements = cosines[0] if cosines else [0.0] * len(states)
+            for state, row, distance, agreement in zip(states, noise.unbind(), distances, agreements, strict=True):
+                _remember(state, row, distance, agreement, self.calibration.first_speed)
         for state in states:
             state.step += 1
 

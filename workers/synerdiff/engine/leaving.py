@@ -38,7 +38,7 @@ class Leaving:
     def start(self, waiting: Waiting, image: Tensor) -> None:
         """Send a decoded image, float32 ``[3, H, W]``, on its way."""
         rows = self._copies.start(pixel_rows(image, as_float=self._as_float))
-        self._queue.append((waiting, rows, self._copies.start(torch.isfinite(image).all())))
+        self._queue.append((waiting, rows, self._copies.start(torch.isfinite(image.sum()))))
 
     def remove(self, leaves: Callable[[Sample], bool]) -> None:
         """Drop the images of samples for which ``leaves`` is true."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synerdiff.engine.lean_text import LeanText
 from synerdiff.engine.model import LoadedModel
 from synerdiff.protocol.errors import FieldError, InvalidJob
 
@@ -44,6 +45,7 @@ class TextEncoder:
         self._model = model
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
         self._cache_size = cache_size
+        self._lean = LeanText(model.text_encoders[0])
         self._chunk_long = chunk_long
         self._weigh = _weighting(model, cache_size) if weighted else None
         self._counted = lru_cache(maxsize=2 * cache_size)(self._token_counts)
@@ -122,7 +124,7 @@ class TextEncoder:
         """Encode one chunk with every encoder; ``ids`` holds ``[1, tokens]`` for each."""
         model = self._model
         if len(model.text_encoders) == 1:
-            return Embedding(model.text_encoders[0](ids[0].to(model.device))[0][0].to(model.dtype), None)
+            return Embedding(self._lean(ids[0].to(model.device))[0].to(model.dtype), None)
         contexts, pooled = [], None
         for encoder, chunk in zip(model.text_encoders, ids, strict=True):
             output = encoder(chunk.to(model.device), output_hidden_states=True)
