@@ -2,7 +2,7 @@
 
 Run ``python -m benchmarks.scale [--workers 200] [--jobs 100000] [--finish 1000] [--json OUT] [--plot OUT.png]``. Costs
 are CPU seconds, commands and bytes, which hold on a busy machine; wall times are said to be such. Workers are entries
-in the ledger that two real Celery processes serve for; time between the growth measurements is moved by hand.
+in the ledger that four real Celery processes serve for; time between the growth measurements is moved by hand.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ POOL = "scale"
 _PROFILE = shipped_profile("h100-sdxl-1024")
 PROFILE = _PROFILE.profile_id
 CAPACITY = 16
+SLOT_S = _PROFILE.unet_s[_PROFILE.rows.index(CAPACITY * _PROFILE.rows_per_sample)]  # a step of a full batch
 STEPS = 25
-LEASE_S = 10.0
+LEASE_S = 8.0
 PROMPT = "a watercolour of a lighthouse at dusk, soft light, detailed, on textured paper"
 SLOT = {"predicted_s": 0.1, "measured_s": 0.1, "rows": 32, "chunks": 0, "active": 16, "waiting": 0, "unet_s": 0.1}
 
