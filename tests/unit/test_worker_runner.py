@@ -373,6 +373,26 @@ def test_a_job_whose_images_were_made_as_it_was_to_leave_ends_where_it_is(monkey
     assert bench.follow().state == "succeeded"
 
 
+@pytest.mark.parametrize("orders", [1, 2])
+@pytest.mark.parametrize(
+    ("verdict", "end"),
+    [(EngineLost("SIGSEGV"), "crashed"), (Failed(ErrorInfo(code="x", message="broken")), "fail"), (None, "hand_back")],
+)
+def test_a_job_that_is_to_leave_ends_as_the_engine_has_said_already(
+    monkeypatch: pytest.MonkeyPatch, verdict: Any, end: str, orders: int
+) -> None:
+    monkeypatch.setattr(runner, "PART_S", 0.01)
+
+    def leave_and_end(run: Run) -> None:
+        for news in [GiveBack("the worker is leaving")] * orders + ([verdict] if verdict else []):
+            run.tell(news)
+
+    bench = Bench(leave_and_end)
+    bench.bridge.made, bench.bridge.hands_out = True, None  # the router has dropped the run
+    bench.follow()
+    assert [each[0] for each in bench.ledger.ends] == [end]
+
+
 @pytest.mark.parametrize(("trial", "steps"), [(None, [4, 9, 15, 20]), (20, [9, 20]), (18, [19, 20])])
 def test_a_suspect_without_a_trial_or_near_its_end_stays_alone(trial: int | None, steps: list[int]) -> None:
     bench = Bench(_reports(steps), FakeLedger(replace(CLAIM, alone=True, trial=trial)))

@@ -260,16 +260,19 @@ class Runner:
             log.debug("latents not kept", reason=error.message)
 
     def _part(self, run: Run, order: GiveBack) -> Outcome | None:
-        """Have the engine give the job up first, so that its latents go along; an outcome if that is of no use."""
+        """Have the engine give the job up first, so that its latents go along; an outcome if that is of no use.
+
+        An engine that has the job no more has said so already: what waits in ``run.news`` decides, a crash or a
+        failure too. Where nothing does, the job is handed back after ``PART_S``.
+        """
         uploading = run.phase is Phase.UPLOADING
         if order.how and (uploading or run.parting):
             return None  # it leaves its place by itself
-        if order.at_once or uploading or run.parting:
+        if order.at_once or uploading:
             return self._hand_back(run, order)
-        if self._bridge.part(run):
+        if not run.parting and (self._bridge.part(run) or not order.how):
             run.parting = order
-            return None
-        return None if order.how else self._hand_back(run, order)
+        return None
 
     # Ending
 
