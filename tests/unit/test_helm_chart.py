@@ -182,6 +182,23 @@ def test_a_setting_given_twice_is_there_once_and_the_last_counts() -> None:
     assert (levels["worker"], worker["SYNERDIFF_MAX_ROWS"], worker["SYNERDIFF_CAPACITY"]) == ("DEBUG", "8", "4")
 
 
+@pytest.mark.parametrize("name", ["minimal", "external", "sentinel"])
+def test_what_a_variable_refers_to_is_defined_before_it(name: str) -> None:
+    env = {"REDIS_PASSWORD": "$(MINE)-1", "SENTINEL_PASSWORD": "2", "MINE": "3"}
+    again = {"secretEnv": {"SENTINEL_PASSWORD": {"secret": "mine", "key": "password"}}}
+    own = {"env": env, "poolDefaults": again, "tests": {"model": "tiny-emoji"}}
+    referring = 0
+    for where, container in containers(render(values_of(name) | own)):
+        defined: set[str] = set()
+        for item in container.get("env", []):
+            names = set(re.findall(r"\$\((\w+)\)", item.get("value", "")))
+            assert names <= defined, f"{where}: {item['name']}"
+            assert item["name"] not in defined, f"{where}: {item['name']}"
+            referring += item["name"] == "SYNERDIFF_REDIS_URL" and bool(names)
+            defined.add(item["name"])
+    assert referring >= 5  # worker, scheduler, gateway, Flower, test
+
+
 def test_two_pools_have_one_template_and_their_own_values(objects: dict[str, list[dict[str, Any]]]) -> None:
     second = one(objects["two-pools"], "Deployment", "synerdiff-worker-sd15")["spec"]["template"]["spec"]
     assert second["nodeSelector"] == {"pool": "small-gpus"}

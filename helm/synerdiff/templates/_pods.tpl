@@ -46,15 +46,21 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{- /* A list of variables with each name once, as YAML; the last one counts. A server-side apply (Helm 4) refuses a
-name that is given twice, such as a chart's setting and the same one in `env`. */ -}}
+{{- /* A list of variables with each name once, as YAML; the last one counts, where the first one was. A server-side
+apply (Helm 4) refuses a name that is given twice, such as a chart's setting and the same one in `env`. Kubernetes fills
+in only what stands earlier in the list, so variables that refer to others, $(NAME), come after all that do not. */ -}}
 {{- define "synerdiff.lastOfEach" -}}
 {{- $items := fromYamlArray . -}}
 {{- $last := dict -}}
-{{- range $index, $item := $items }}{{ $_ := set $last $item.name $index }}{{ end -}}
-{{- $kept := list -}}
-{{- range $index, $item := $items }}{{ if eq $index (get $last $item.name) }}{{ $kept = append $kept $item }}{{ end }}{{ end -}}
-{{- toYaml $kept -}}
+{{- $names := list -}}
+{{- range $items }}{{ $_ := set $last .name . }}{{ $names = append $names .name }}{{ end -}}
+{{- $plain := list -}}
+{{- $referring := list -}}
+{{- range $name := uniq $names -}}
+{{- $item := get $last $name -}}
+{{- if contains "$(" (toString $item.value) }}{{ $referring = append $referring $item }}{{ else }}{{ $plain = append $plain $item }}{{ end -}}
+{{- end -}}
+{{- toYaml (concat $plain $referring) -}}
 {{- end -}}
 
 {{- /* How a part of the fleet reaches Redis: dict "root" $ "part" "worker". */ -}}
