@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from synerdiff.ledger import Claim, Ledger, LedgerConfig, LedgerFull, ManualClock, WorkerReport
-from synerdiff.protocol import Job, JobResult, JobState, Receipt, Timings
+from synerdiff.protocol import Job, JobEvent, JobResult, JobState, Receipt, Timings
 from tests.ledger_audit import audit
 
 POOL = "pool"
@@ -33,6 +33,17 @@ def claim(ledger: Ledger, job_id: str, nonce: str = "n") -> Claim:
     answer = ledger.claim(job_id, worker="w", nonce=f"{job_id}{nonce}", lease_s=10)
     assert isinstance(answer, Claim), answer
     return answer
+
+
+@pytest.mark.parametrize(("kept", "step", "trial"), [(20, 3, 5), (18, 3, 5), (8, 3, 3)])
+def test_a_trial_is_counted_in_steps_of_one_image(ledger: Ledger, kept: int, step: int, trial: int) -> None:
+    submit(ledger, "four", n=4, metadata={"n": "9"})
+    first = claim(ledger, "four")
+    ledger.progress("four", first.token, JobEvent(kind="step", step=step, steps=20))
+    assert ledger.keep("four", first.token, kept, DATA, TTL_S)  # the steps of all four images
+    ledger.hand_back("four", first.token, "it broke", "crashed")
+    again = claim(ledger, "four", "again")
+    assert (again.alone, again.trial, again.kept) == (True, trial, kept)
 
 
 def test_the_next_claim_finds_what_the_last_holder_kept(ledger: Ledger) -> None:

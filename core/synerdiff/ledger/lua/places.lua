@@ -140,12 +140,20 @@ local function expire(id, record)
   finish(id, record, 'expired', 'the deadline passed', 'error', cjson.encode(info))
 end
 
+-- The step of a job's slowest image at the crash, by what is known: its last report, and its checkpoint, which counts
+-- the steps of all images together.
+local function reached(id, record)
+  local ok, job = pcall(cjson.decode, call('HGET', job_key(id), 'job'))
+  local n = math.max(1, ok and type(job) == 'table' and tonumber(job.n) or 1)
+  return math.max(num(record.step), math.ceil(num(record.kept) / n))
+end
+
 -- A job's worker, or the worker's engine, died under it. Only a crash while it ran alone counts as an attempt: in
 -- company it may have been a neighbour's fault, and once alone past where it was it may have company again, a single
 -- time. Returns 'dead' or 'quarantine'.
 local function crashed(id, record, why)
   local chance = record.alone ~= '1' and record.trial == ''
-  call('HSET', job_key(id), 'trial', chance and math.max(num(record.step), num(record.kept)) or 'over')
+  call('HSET', job_key(id), 'trial', chance and reached(id, record) or 'over')
   if record.alone == '1' then
     local attempts = call('HINCRBY', job_key(id), 'attempts', 1)
     if attempts >= MAX_ATTEMPTS then

@@ -13,7 +13,7 @@
 --              when it had that chance, or crashed alone: it runs alone to its end
 -- idem         the idempotency key it was submitted with, whose key idem:{tenant}:{idem} ends with the record
 -- hints        hints sent again since the release; asked_at: when a worker was last asked to make way for it
--- kept, kept_by  denoising steps in its latent checkpoint; token of the claim that made it
+-- kept, kept_by  denoising steps of all its images in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
 -- step, result (JSON), error (JSON)
 -- deliveries   attempts to deliver the webhook, a JSON object a line
