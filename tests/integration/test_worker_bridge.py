@@ -147,13 +147,24 @@ def test_a_hung_engine_is_ended_and_started_again() -> None:
         assert not psutil.pid_exists(before or 0)
 
 
-def test_an_engine_that_stops_in_the_middle_of_a_message_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "STALL_S", 1.0)
-    with running() as bridge:
+def test_an_engine_that_stops_in_the_middle_of_a_message_is_ended() -> None:
+    with running(hang_s=1.5) as bridge:
         lost = until(submit(bridge, "half"), EngineLost)[-1]
         assert isinstance(lost, EngineLost)
         assert "middle of a message" in lost.reason
         assert isinstance(until(submit(bridge, "cat"), Imaged)[-1], Imaged)
+
+
+def test_the_first_byte_of_a_message_is_a_sign_of_life() -> None:
+    begun: list[bool] = []
+    engine = process.EngineProcess(EngineSpec(model="fake", factory=FACTORY, log_level="CRITICAL"), hang_s=1.5)
+    try:
+        assert engine.receive(0.0, lambda: begun.append(True)) is None
+        assert begun == []
+        wait_until(lambda: engine.receive(0.25, lambda: begun.append(True)), what="the engine to be ready")
+        assert begun == [True]
+    finally:
+        engine.kill()
 
 
 def test_an_engine_process_that_does_not_end_has_its_device_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,7 @@ class FakeBridge:
         self.admitted: Any = None
         self.hands_out: Snapshot | None = Snapshot("job", 3, b"latents")
         self.made = False
+        self.pid: int | None = 1
         self.silence_s = 0.0
         self.patience_s = 30.0
 
@@ -425,7 +426,10 @@ def test_only_jobs_that_move_are_renewed_and_the_others_hear_of_it() -> None:
         bench.leases.renew()
         bench.bridge.silence_s = 31.0  # the engine hangs: only what it is done with is renewed
         bench.leases.renew()
-    assert [sorted(each) for each in bench.ledger.renewed] == [["moving", "uploading"], ["uploading"]]
+        bench.bridge.pid = None  # it is being ended: its jobs are held until they hear of the crash
+        bench.leases.renew()
+    held = [["moving", "uploading"], ["uploading"], ["moving", "stuck", "uploading"]]
+    assert [sorted(each) for each in bench.ledger.renewed] == held
     assert moving.news.get_nowait() == Revoked("cancelled")
     assert stuck.news.get_nowait() == Revoked("stalled")
     assert stuck.over.is_set()

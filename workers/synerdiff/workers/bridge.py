@@ -195,7 +195,7 @@ class Bridge:
     def _one_life(self) -> str:
         """Start a process, serve it until it ends, and say how it ended."""
         try:
-            process = EngineProcess(self._spec)
+            process = EngineProcess(self._spec, self._config.hang_s)
         except OSError as error:
             return f"the engine process did not start: {error}"
         reason = None
@@ -241,22 +241,25 @@ class Bridge:
     def _listen(self, process: EngineProcess) -> str | None:
         turned_at = time.monotonic()
         while not self._stopping.is_set():
-            report = process.receive(POLL_S)
+            report = process.receive(POLL_S, self._hear)
             turned_at = self._allow_for_freeze(turned_at)
             match report:
                 case Slot(events):
-                    self._heard_at = time.monotonic()
+                    self._hear()
                     self._traces.slot(events, self._router.run)
                     for event in events:
                         self._take(event)
                 case Profiled() as profile:
-                    self._heard_at = time.monotonic()
+                    self._hear()
                     self.profile = profile
                 case Broken(error):
                     return error.message
                 case _ if len(self._router) and self.silence_s > self.patience_s:
                     return f"the engine was silent for {self.silence_s:.0f} s and was ended"
         return None
+
+    def _hear(self) -> None:
+        self._heard_at = time.monotonic()
 
     def _allow_for_freeze(self, turned_at: float) -> float:
         """A worker that was itself stopped for a while must not blame its engine."""

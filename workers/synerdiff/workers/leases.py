@@ -18,8 +18,9 @@ class Leases:
     """Every claimed job, and whether it still moves.
 
     A job that waits for its turn, for the engine to empty or for the object store is this worker's to wait
-    for; one that is in the engine is renewed while the engine answers and the job itself moves. What is not
-    renewed lapses, and the job runs again elsewhere, or here: then the newer run is held, and the older one told.
+    for; one that is in the engine is renewed while the engine answers and the job itself moves, and while an engine
+    that answers no more is being ended, so that the job is still held when its crash is told. What is not renewed
+    lapses, and the job runs again elsewhere, or here: then the newer run is held, and the older one told.
     """
 
     def __init__(self, ledger: Ledger, bridge: Bridge, *, worker: str, lease_s: float) -> None:
@@ -86,6 +87,8 @@ class Leases:
     def _moves(self, run: Run) -> bool:
         if run.phase is Phase.UPLOADING:
             return True
+        if self._bridge.pid is None:
+            return True  # its engine is being ended, which may take longer than a lease; then it hears of the crash
         if self._bridge.silence_s > self._bridge.patience_s:
             return False
         if run.phase is Phase.ACTIVE and time.monotonic() - run.moved_at > STALL_S:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,7 +18,7 @@ from synerdiff.protocol.errors import EngineError
 from synerdiff.workers.messages import Broken, Command, EngineSpec, Report
 
 KILL_WAIT_S = 10.0
-STALL_S = 30.0  # within a message, which is in memory before its first byte is sent
+STALL_S = 30.0  # within a message, which is in memory before its first byte is sent; no more than ``hang_s``
 
 
 def _environment(spec: EngineSpec) -> dict[str, str]:
@@ -36,10 +37,10 @@ class EngineProcess:
     """A running engine process and the pipe to it.
 
     Start it from a thread that lives as long as the worker: the kernel kills the process when the *thread*
-    that started it ends (PR_SET_PDEATHSIG).
+    that started it ends (PR_SET_PDEATHSIG). ``hang_s`` bounds its silence within a message.
     """
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, hang_s: float = STALL_S) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "synerdiff.workers.child", str(theirs.fileno()), str(os.getpid())]
@@ -47,7 +48,9 @@ class EngineProcess:
                 command, env=_environment(spec), pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
             )
         # A process that is stopped in the middle of a message must not hold its reader, who is to notice such things.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(STALL_S), 0))
+        self._stall_s = min(STALL_S, hang_s)
+        timeout = struct.pack("ll", int(self._stall_s), int(self._stall_s % 1.0 * 1e6))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._pipe: Connection[Any, Any] = Connection(ours.detach())
         self._sending = threading.Lock()
         self._closing = threading.Lock()
@@ -71,14 +74,18 @@ class EngineProcess:
         except OSError as error:
             raise EngineError("the engine process is gone") from error
 
-    def receive(self, timeout_s: float) -> Report | None:
-        """The next report, or None after ``timeout_s``. Raises :class:`EOFError` when the process is gone."""
+    def receive(self, timeout_s: float, on_begin: Callable[[], None] = lambda: None) -> Report | None:
+        """The next report, or None after ``timeout_s``; ``on_begin`` is called when its first byte is here.
+
+        Raises :class:`EOFError` when the process is gone.
+        """
         try:
             if not self._pipe.poll(timeout_s):
                 return None
+            on_begin()
             report: Report = self._pipe.recv()
         except BlockingIOError:
-            message = f"the engine was silent for {STALL_S:g} s in the middle of a message and was ended"
+            message = f"the engine was silent for {self._stall_s:g} s in the middle of a message and was ended"
             return Broken(ErrorInfo(code="engine_error", message=message, retryable=True))
         except OSError as error:
             raise EOFError from error
