@@ -67,6 +67,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no Redis": ({"valkey": {"enabled": False}}, ["externalRedis.host: empty, and valkey.enabled is false"]),
     "a limit that Valkey cannot read": ({"valkey": {"maxmemory": "1Gi"}}, ["/valkey/maxmemory", "1Gi"]),
+    "memory that Valkey fills": (
+        {"valkey": {"maxmemory": "2gb", "resources": {"limits": {"memory": "2Gi"}}}},
+        ["valkey.resources.limits.memory: 2Gi is no more than valkey.maxmemory, which is 2gb"],
+    ),
+    "less memory in other units": (
+        {"valkey": {"resources": {"limits": {"memory": 1_000_000_000}}}},
+        ["valkey.resources.limits.memory: 1e+09 is no more than valkey.maxmemory, which is 1gb"],
+    ),
     "two Redis": ({"externalRedis": {"host": "r"}}, ["externalRedis: given, but valkey.enabled is true"]),
     "Redis without a password": (
         {"valkey": {"enabled": False}, "externalRedis": {"host": "r"}},
@@ -104,6 +112,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["gateway.autoscaling.min: 9 is more than gateway.autoscaling.max, which is 3"],
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "memory"),
+    [("1gb", "1025Mi"), ("1g", "1Gi"), ("500mb", "0.5Gi"), ("1gb", "1.1e9"), ("1024", 1025), ("1gb", None)],
+)
+def test_memory_beyond_what_valkey_fills_is_enough(maxmemory: str, memory: str | int | None) -> None:
+    install({"valkey": {"maxmemory": maxmemory, "resources": {"limits": {"memory": memory}}}})
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

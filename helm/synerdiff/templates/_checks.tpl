@@ -59,11 +59,25 @@ called like the sentence ends it. */ -}}
 {{- end -}}
 {{- end -}}
 
+{{- /* Bytes of a Kubernetes quantity (2Gi) or of a size as Valkey reads it (1gb); 0 where it is neither. */ -}}
+{{- define "synerdiff.bytes" -}}
+{{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" . -}}
+{{- $units := dict "" 1 "Ki" 1024 "kb" 1024 "Mi" 1048576 "mb" 1048576 "Gi" 1073741824 "gb" 1073741824 -}}
+{{- $units = merge $units (dict "k" 1000 "m" 1000000 "M" 1000000 "g" 1000000000 "G" 1000000000) -}}
+{{- $units = merge $units (dict "T" 1000000000000 "Ti" 1099511627776 "P" 1000000000000000 "Pi" 1125899906842624) -}}
+{{- mulf (float64 $number) (get $units (trimPrefix $number .) | default 0) -}}
+{{- end -}}
+
 {{- define "synerdiff.checkRedis" -}}
 {{- $external := .Values.externalRedis -}}
 {{- if .Values.valkey.enabled -}}
 {{- if or $external.host $external.secret $external.sentinel.hosts -}}
 {{- include "synerdiff.mistake" "externalRedis: given, but valkey.enabled is true; set valkey.enabled=false to use it" -}}
+{{- end -}}
+{{- $memory := dig "limits" "memory" "" .Values.valkey.resources | default "" | toString -}}
+{{- $bytes := include "synerdiff.bytes" $memory | float64 -}}
+{{- if and $bytes (le $bytes (include "synerdiff.bytes" .Values.valkey.maxmemory | float64)) -}}
+{{- include "synerdiff.mistake" (printf "valkey.resources.limits.memory: %s is no more than valkey.maxmemory, which is %s, so the kernel would kill Valkey before it refuses a submit; give twice maxmemory" $memory .Values.valkey.maxmemory) -}}
 {{- end -}}
 {{- else -}}
 {{- if and $external.urlKey (not $external.secret) -}}
