@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from synerdiff.engine import lean_text
 from synerdiff.engine.batch import _arranged
 from synerdiff.engine.conditioning import TextRows
 from synerdiff.engine.lean_text import LeanText
 from synerdiff.engine.model import load_model
+from synerdiff.engine.sample import Sample
 from synerdiff.engine.text import Embedding, TextEncoder
+from tests.engines import engine_with, images, request
 
 
 def member(name: str) -> Any:
@@ -54,7 +58,25 @@ def test_text_rows_are_right_and_written_once() -> None:
         assert torch.equal(found, torch.stack([2 * text.context for text in wanted]))
     unet.asked.clear()
     rows.of(unet, [negative] * 4, [texts[value] for value in (4, 5, 2, 1)])
-    assert unet.asked == [texts[4], texts[2]]  # the first is an example of the size
+    assert unet.asked == [texts[2]]
+
+
+def test_memory_for_text_rows_doubles() -> None:
+    texts = [Embedding(torch.full((3, 2), float(value)), None) for value in range(8)]
+    unet: Any = Projecting()
+    rows = TextRows()
+    where = [rows.of(unet, texts[:1], texts[:count]).untyped_storage().data_ptr() for count in range(1, 9)]
+    assert [count for count in range(2, 9) if where[count - 1] != where[count - 2]] == [2, 3, 5]
+
+
+def test_those_that_ended_are_not_kept() -> None:
+    engine = engine_with()
+    engine.admit(request("long", steps=6))
+    engine.admit(request("short", steps=2))
+    while not images(engine.step()):
+        pass
+    engine.step()
+    assert {each.job_id for each in gc.get_objects() if type(each) is Sample} == {"long"}
 
 
 @torch.inference_mode()
@@ -69,6 +91,39 @@ def test_texts_have_the_encoder_s_own_bits(monkeypatch: pytest.MonkeyPatch) -> N
         "a blue star on a white background", padding="max_length", max_length=77, return_tensors="pt"
     )
     assert torch.equal(found, model.text_encoders[0](tokens.input_ids)[0][0])
+
+
+@torch.inference_mode()
+def test_a_comparison_that_memory_ended_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_model(None).text_encoders[0]
+    lean, ids = LeanText(encoder), torch.ones(1, 77, dtype=torch.long)
+    first = _failing(monkeypatch, lean, ids, torch.OutOfMemoryError("no room"))
+    second = _failing(monkeypatch, lean, ids, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    third = lean(ids)
+    monkeypatch.setattr(encoder, "forward", refuse)
+    assert all(torch.equal(found, lean(ids)) for found in (first, second, third))
+
+
+@torch.inference_mode()
+def test_a_comparison_that_fails_otherwise_settles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_model(None).text_encoders[0]
+    lean, ids = LeanText(encoder), torch.ones(1, 77, dtype=torch.long)
+    _failing(monkeypatch, lean, ids, RuntimeError("another layout"))
+    lean(ids)
+    monkeypatch.setattr(encoder, "forward", refuse)
+    with pytest.raises(AssertionError, match="own call"):
+        lean(ids)
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, lean: LeanText, ids: torch.Tensor, error: Exception) -> torch.Tensor:
+    """A text encoded while the shorter way raises ``error``."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lean_text, "_hidden", fail)
+        return lean(ids)
 
 
 def refuse(*_: object, **__: object) -> None:

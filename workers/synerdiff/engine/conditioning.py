@@ -49,7 +49,8 @@ class TextRows:
     """What a lean UNet makes of the texts of a batch, side by side in memory that stays from one membership to the
     next: only the rows whose text is another one are written.
 
-    Negative texts end and positive ones begin at the same place, however many there are.
+    Negative texts end and positive ones begin at the same place, however many there are. The memory grows by doubling,
+    and then all is written again.
     """
 
     def __init__(self) -> None:
@@ -58,16 +59,17 @@ class TextRows:
 
     def of(self, unet: LeanUNet, negatives: Sequence[Embedding], positives: Sequence[Embedding]) -> Tensor:
         """``[texts, tokens, P]``, the negative ones first; good until the next call."""
-        values, example = self._values, unet.projected(positives[0])
-        if values is None or len(values) < 2 * len(positives) or values.shape[1:] != example.shape:
-            values = self._values = example.new_empty(2 * len(positives), *example.shape)
+        texts, values = (*negatives, *positives), self._values
+        if values is None or len(values) < 2 * len(positives):
+            example, members = unet.projected(texts[0]), 1 << (len(positives) - 1).bit_length()
+            values = self._values = example.new_empty(2 * members, *example.shape)
             self._texts = [None] * len(values)
         first = len(values) // 2 - len(negatives)
-        for place, text in enumerate((*negatives, *positives), start=first):
+        for place, text in enumerate(texts, start=first):
             if self._texts[place] is not text:
                 values[place].copy_(unet.projected(text))
                 self._texts[place] = text
-        return values[first : first + len(negatives) + len(positives)]
+        return values[first : first + len(texts)]
 
 
 class Conditions:

@@ -37,6 +37,7 @@ class Group:
         """The current batch."""
         if self._batch is None:
             self._batch = Batch(self.samples, model, self._text_rows, self._before)
+            self._before = []  # else those that ended would keep their latents
         return self._batch
 
     def add(self, sample: Sample) -> None:

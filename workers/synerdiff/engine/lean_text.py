@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from synerdiff.engine.memory import is_out_of_memory
+
 
 class LeanText:
     """The last hidden states ``[1, tokens, width]`` of token ids ``[1, tokens]``."""
@@ -31,11 +33,12 @@ class LeanText:
         return hidden
 
 
-def _agrees(encoder: Any, ids: Tensor, hidden: Tensor) -> bool:
+def _agrees(encoder: Any, ids: Tensor, hidden: Tensor) -> bool | None:
+    """None where memory ran out: that says nothing, and the next text is compared."""
     try:
         return torch.equal(_hidden(encoder, ids), hidden)
-    except (AttributeError, TypeError, RuntimeError):
-        return False
+    except (AttributeError, TypeError, RuntimeError) as error:
+        return None if is_out_of_memory(error) else False
 
 
 def _hidden(encoder: Any, ids: Tensor) -> Tensor:
