@@ -17,6 +17,7 @@ from synerdiff.protocol.errors import (
     LedgerUnavailable,
     Overloaded,
     Unauthorized,
+    UnsafeBroker,
     WaitTimeout,
 )
 
@@ -77,3 +78,8 @@ def test_openai_clients_are_told_what_to_send_again(error: SynerDiffError, again
 
 def test_any_text_can_be_sent_back() -> None:
     assert _body(InvalidJob([FieldError(field="\ud800", message="lone \ud800")]))["message"] == "lone \ud800"
+
+
+def test_what_cannot_be_reached_for_now_says_when_to_come_back() -> None:
+    assert int(errors.reply(LedgerUnavailable("Redis is away")).headers["Retry-After"]) > 0
+    assert "Retry-After" not in errors.reply(UnsafeBroker("Redis may evict keys")).headers

@@ -87,6 +87,10 @@ class NotFound(SynerDiffError):
     http_status = 404
 
 
+UNAVAILABLE_RETRY_S = "5"
+"""About what a Sentinel's failover takes (docs/reliability.md)."""
+
+
 class MethodNotAllowed(SynerDiffError):
     """The path has no such method."""
 
@@ -137,6 +141,8 @@ def reply(error: SynerDiffError, headers: dict[str, str] | None = None) -> Respo
     found["x-should-retry"] = "true" if error.retryable and error.http_status != 504 else "false"
     if isinstance(error, Overloaded):
         found["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    elif error.retryable and error.http_status == 503:
+        found["Retry-After"] = UNAVAILABLE_RETRY_S
     if isinstance(error, Unauthorized):
         found["WWW-Authenticate"] = "Bearer"
     return JsonReply({"error": body(error)}, status_code=error.http_status, headers=found)
