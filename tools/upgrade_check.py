@@ -283,6 +283,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="directory for logs, kept")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     options = parser.parse_args()
+    parts = options.only.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"--only must name parts among {', '.join(PARTS)}; got {unknown[0]!r}")
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         logs = options.keep or base / "logs"
@@ -298,7 +301,7 @@ def main() -> int:
             print(f"older: {commit}, {old.run(WHERE)}; present: {new.run(WHERE)}", flush=True)
             if options.fixtures:
                 check.say("fixtures", lambda: keep_fixtures(check, commit, options.fixtures))
-            run(check, options.only.split(","))
+            run(check, parts)
         finally:
             s3.stop()
             server.stop()

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from synerdiff.cli.main import app
 from synerdiff.ledger import Claim, Ledger, LedgerConfig, WorkerReport
-from synerdiff.ledger.config import REAP_GAP_S
 from synerdiff.protocol import Job, JobState, ModelEntry
 from synerdiff.settings import Settings
 from synerdiff.workers.worker import BEAT_S, RENEWALS
@@ -67,10 +66,12 @@ def test_dead_jobs_are_looked_for_among_so_many(redis_client: redis.Redis) -> No
     assert [view.id for view in ledger.list_jobs(state=JobState.DEAD, among=2)] == ids[:0:-1]
 
 
-def test_the_defaults_bring_a_dead_workers_jobs_back_within_15_s() -> None:
+@pytest.mark.parametrize("tick_s", [1.0, 2.0])
+def test_the_defaults_bring_a_dead_workers_jobs_back_within_15_s(tick_s: float) -> None:
     """The longest way back: the lease and the registration lapse, and the reaper comes round a tick later."""
-    settings = Settings()
+    settings = Settings(tick_s=tick_s)
+    gap_s = LedgerConfig.of(settings).reap_gap_s
     assert max(settings.lease_s, settings.worker_ttl_s) + 2 * settings.tick_s < 15
     renewal_s = settings.lease_s / RENEWALS
-    assert settings.lease_s - renewal_s - REAP_GAP_S > 1.5 * renewal_s, "a renewal must have a second try after a pause"
-    assert settings.worker_ttl_s - BEAT_S - REAP_GAP_S > 1.5 * BEAT_S
+    assert settings.lease_s - renewal_s - gap_s > 1.5 * renewal_s, "a renewal must have a second try after a pause"
+    assert settings.worker_ttl_s - BEAT_S - gap_s > 1.5 * BEAT_S

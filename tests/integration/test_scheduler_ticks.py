@@ -217,11 +217,16 @@ def test_a_pool_with_a_damaged_key_is_all_that_is_not_reaped(
     redis_client.set(f"synerdiff:leases:{POOL}", "changed by hand")
     scheduler = make_scheduler()
     assert scheduler.tick()
+    scheduler.metrics.ticked(0.01, leads=True)
     assert redis_client.hget("synerdiff:counters:zz", "reaped_at") is not None
     assert ledger.get_plan("zz", "p2") is not None
+    assert scheduler.metrics.registry.get_sample_value("synerdiff_unreaped_pools") == 1
+    assert scheduler.metrics.ready()["tick"].startswith("1 pool cannot be reaped")
     redis_client.delete(f"synerdiff:leases:{POOL}")
     scheduler.tick()
     assert ledger.get_plan(POOL, OWN) is not None
+    assert scheduler.metrics.registry.get_sample_value("synerdiff_unreaped_pools") == 0
+    assert scheduler.metrics.ready()["tick"] == "ok"
 
 
 def test_slots_that_part_from_the_profile_ask_for_a_new_one(

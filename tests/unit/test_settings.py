@@ -35,12 +35,16 @@ def test_the_ledger_has_every_setting_of_its_own(monkeypatch: pytest.MonkeyPatch
         "max_attempts": 2,
         "result_ttl_s": 60.0,
         "dead_ttl_s": 90.0,
-        "tick_s": 2.0,
     }
     config = LedgerConfig.of(load(given))
-    assert {name: getattr(config, name, 2.0) for name in given} == given
+    assert {name: getattr(config, name) for name in given} == given
     assert config.tenant_weights == {"gold": 3.0, "trial": 0.5}
-    assert config.reap_gap_s == 6.0
+
+
+@pytest.mark.parametrize("tick_s", [0.2, 1.0, 2.0])
+def test_a_lost_tick_is_no_gap_and_the_gap_does_not_grow_with_the_period(tick_s: float) -> None:
+    config = LedgerConfig.of(load({"tick_s": tick_s}))
+    assert 2 * tick_s + 1 <= config.reap_gap_s == 5.0
 
 
 def test_the_defaults_of_both_are_the_same() -> None:

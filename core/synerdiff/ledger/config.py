@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-REAP_GAP_S = 5.0
-TICKS_MISSED = 3
+REAP_GAP_S = 5.0  # more than two of the longest periods a scheduler may have: one tick may be lost
 
 
 class LedgerSettings(Protocol):
@@ -25,8 +24,6 @@ class LedgerSettings(Protocol):
     def result_ttl_s(self) -> float: ...
     @property
     def dead_ttl_s(self) -> float: ...
-    @property
-    def tick_s(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,6 @@ class LedgerConfig:
             max_attempts=settings.max_attempts,
             result_ttl_s=settings.result_ttl_s,
             dead_ttl_s=settings.dead_ttl_s,
-            reap_gap_s=max(REAP_GAP_S, TICKS_MISSED * settings.tick_s),
             tenant_weights=settings.tenant_weights,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from redis.retry import Retry
 
 from synerdiff.ledger.address import open_client, where
@@ -53,3 +53,13 @@ def check_server(client: redis.Redis, *, allow_unsafe: bool) -> None:
             f"Redis at {where(client)} has maxmemory-policy {text(policy)}, so it may drop jobs when its memory is "
             "full; run `redis-cli CONFIG SET maxmemory-policy noeviction` and write the same into its configuration"
         )
+
+
+def may_end_keys(client: redis.Redis, prefix: str) -> bool:
+    """Whether this user may let idempotency keys expire with the records of the jobs that it ends."""
+    with translated(client):
+        try:
+            client.pexpire(f"{prefix}idem:probe", 1)  # no key of a job: theirs name a tenant too
+        except NoPermissionError:
+            return False
+    return True

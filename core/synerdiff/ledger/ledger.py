@@ -41,6 +41,10 @@ class Ledger(
         """Refuse a Redis that may drop jobs; raises :class:`UnsafeBroker` saying how to mend it."""
         connection.check_server(self.client, allow_unsafe=allow_unsafe)
 
+    def may_end_keys(self) -> bool:
+        """Whether this user may let idempotency keys expire; one of an older ACL file may not, and they stay."""
+        return connection.may_end_keys(self.client, self.config.prefix)
+
     def server_time(self) -> float:
         """The clock that leases and deadlines go by, in seconds since the epoch."""
         if self.config.clock is not None:

@@ -38,6 +38,9 @@ class SchedulerMetrics:
         )
         self._lapsed = Counter("synerdiff_leases_lapsed", "Leases that ran out", ["pool"], registry=registry)
         self._lost = Counter("synerdiff_workers_lost", "Workers that fell silent", ["pool"], registry=registry)
+        self._unreaped = Gauge(
+            "synerdiff_unreaped_pools", "Pools that the leading scheduler could not reap last time", registry=registry
+        )
         self._theta = Gauge(
             "synerdiff_planned_theta_ratio", "Throughput threshold in force; NaN: auto", labels, registry=registry
         )
@@ -52,6 +55,7 @@ class SchedulerMetrics:
         self._patience_s = max(MISSED_TICKS * tick_s, LONGEST_TICK_S)
         self._turned_at = time.monotonic()
         self._failing = "no tick yet"
+        self._not_reaped = 0
         self._intake_silence: Callable[[], float | None] = lambda: 0.0
 
     def follow(self, intake_silence: Callable[[], float | None]) -> None:
@@ -78,6 +82,11 @@ class SchedulerMetrics:
         self._lapsed.labels(pool).inc(sum(len(ids) for ids in (reaped.requeued, reaped.quarantined, reaped.dead)))
         self._lost.labels(pool).inc(len(reaped.workers))
 
+    def unreaped(self, pools: int) -> None:
+        """Show how many pools could not be reaped in the last tick: none on a scheduler that stands by."""
+        self._unreaped.set(pools)
+        self._not_reaped = pools
+
     def planned(self, heads: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
         """Show the plans in force, by pool and profile, and no others any more."""
         for key in self._shown - heads.keys():
@@ -100,8 +109,13 @@ class SchedulerMetrics:
         }
 
     def ready(self) -> dict[str, str]:
-        """Whether the last tick went well and jobs from Celery are taken; a scheduler that stands by is ready."""
-        return {"tick": self._failing, "intake": self._intake()}
+        """Whether the last tick went well, for every pool, and jobs from Celery are taken; a scheduler that stands by
+        is ready."""
+        tick = self._failing
+        if tick == OK and self._not_reaped:
+            pools = "1 pool" if self._not_reaped == 1 else f"{self._not_reaped} pools"
+            tick = f"{pools} cannot be reaped: the log says why"
+        return {"tick": tick, "intake": self._intake()}
 
     def _intake(self) -> str:
         silent_s = self._intake_silence()

@@ -59,16 +59,21 @@ class Scheduler:
         if leader is None:
             self._plans.forget()
             self.metrics.planned(self._plans.heads)
+            self._unreaped.clear()
+            self.metrics.unreaped(0)
             self._led_at = None
             return False
         now = self._clock()
         elapsed_s = self._tick_s if self._led_at is None else now - self._led_at
         self._led_at = now
-        for pool in self._ledger.pools():
+        pools = self._ledger.pools()
+        for pool in pools:
             load = self._reconcile(pool)
             if load is not None:
                 self._plan(pool, load, leader, elapsed_s)
         self.metrics.planned(self._plans.heads)
+        self._unreaped.intersection_update(pools)
+        self.metrics.unreaped(len(self._unreaped))
         return True
 
     def _reconcile(self, pool: str) -> PoolLoad | None:

@@ -60,7 +60,8 @@ def told_to(ledger: Ledger, tell_tasks: Tell) -> Tell:
 class StepReports:
     """Tells what jobs have stepped once in ``news_s`` seconds, with 0 every step; first and last steps at once.
 
-    At least ``news_s`` lie between two reports of a job, the last step's aside. A job on trial hears of each step.
+    At least ``news_s`` lie between two reports of a job, the last step's aside; nearly twice that may lie between its
+    first step's, told at once, and the next, told when all are. A job on trial hears of each step.
 
     ``note`` never waits for the ledger. Once :meth:`close` returns, nothing more is told of a run: what ends it comes
     after its last report.

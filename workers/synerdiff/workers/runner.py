@@ -315,7 +315,9 @@ class Runner:
 def _proven(run: Run, moved: Moved, news_s: float) -> bool:
     """Whether a job that runs alone has, with this step, got past where it was when it crashed in company.
 
-    What it did in the ``news_s`` seconds between its last report and the crash it does in no more of them alone.
+    What it did in the ``news_s`` seconds between its last report and the crash it does in no more of them alone. A
+    report may lag up to twice that once, the second one, whose turn comes with all others': such a job may crash in
+    company once more, and then runs alone to its end.
     """
     if run.trial is None or moved.step <= run.trial or moved.step >= moved.steps:
         return False

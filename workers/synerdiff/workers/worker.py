@@ -68,6 +68,15 @@ def engine_spec(settings: Settings) -> EngineSpec:
     )
 
 
+def warn_of_acl(ledger: Ledger) -> None:
+    """Say so where an ACL file older than this worker keeps it from letting idempotency keys expire."""
+    if not ledger.may_end_keys():
+        log.warning(
+            "idempotency keys of the jobs that end here stay in Redis: its ACL file is older than this worker; "
+            "write it again with `synerdiff acl` and load it"
+        )
+
+
 class GpuWorker:
     """One incarnation of a worker; ``capacity`` jobs at a time."""
 
@@ -141,6 +150,7 @@ class GpuWorker:
         """
         ledger = Ledger.connect(settings.redis_url, LedgerConfig.of(settings))
         ledger.check_server(allow_unsafe=settings.allow_unsafe_redis)
+        warn_of_acl(ledger)
         store = Store(StoreConfig.of(settings))
         store.check()
         worker = cls(

@@ -12,7 +12,9 @@ if record.place ~= '' then
 end
 local fields = call('HGETALL', job_key(id))
 local key = call('HGET', job_key(id), 'idem')
-if key then call('DEL', idem_key(record.tenant, key)) end
+-- The key may be another job's by now.
+local used = key and call('GET', idem_key(record.tenant, key))
+if used and string.match(used, '^(%S+)') == id then call('DEL', idem_key(record.tenant, key)) end
 call('DEL', job_key(id), P .. 'events:' .. id)
 call('ZREM', P .. 'webhooks', id)
 call('ZREM', P .. 'jobs:dead', id)
