@@ -246,6 +246,27 @@ def test_after_a_paused_broker_every_lease_has_a_period_of_grace(redis_client: r
     assert fleet.ledger.finish("j", token, RESULT).accepted
 
 
+def test_a_reaper_that_is_always_late_finds_the_dead(redis_client: redis.Redis) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    dead = fleet.start_worker()
+    submit(fleet.ledger, "j", "k")
+    assert isinstance(fleet.claim(dead, "j"), Claim)
+    living = fleet.start_worker()
+    assert isinstance(held := fleet.claim(living, "k"), Claim)
+    found: list[tuple[bool, tuple[str, ...]]] = []
+    for _ in range(6):
+        fleet.clock.advance(6)
+        fleet.beat(living)
+        assert fleet.ledger.renew(living, {"k": held.token}, LEASE_S) == {"k": Renewal.HELD}
+        reaped = fleet.ledger.reap(POOL)
+        found.append((reaped.grace, reaped.quarantined))
+    assert found == [(True, ())] * 3 + [(False, ()), (False, ("j",)), (False, ())]
+    fleet.clock.advance(1)
+    fleet.ledger.reap(POOL)
+    fleet.clock.advance(6)
+    assert fleet.ledger.reap(POOL).grace, "one that came round in time may be late again"
+
+
 def test_a_renewal_revives_a_lapsed_lease_that_nobody_reaped(redis_client: redis.Redis) -> None:
     fleet = Fleet(redis_client, capacity=2)
     name = fleet.start_worker()

@@ -33,8 +33,8 @@ class LedgerConfig:
     ``release_factor`` times a pool's capacity are released or running at a time: what is released can no longer be
     overtaken by another tenant, so it is little more than hides the time of a hint. ``arrival_horizon_s`` is the
     deadline that a job without one is ordered by, within its tenant. After a gap of ``reap_gap_s`` between two
-    reapings every lease has ``lease_grace_s`` more. ``tenant_weights`` are shares of a pool (1 if not named).
-    ``clock`` replaces Redis ``TIME``: tests alone set it.
+    reapings every lease has ``lease_grace_s`` more, three times in a row at most. ``tenant_weights``
+    are shares of a pool (1 if not named). ``clock`` replaces Redis ``TIME``: tests alone set it.
     """
 
     prefix: str = "synerdiff:"

@@ -15,7 +15,7 @@
 -- pools                        set     names of pools that ever had a job or a worker
 -- counters:{pool}              hash    jobs at each place (waiting, released, quarantine, leased), cost (of the open),
 --                                      capacity (of the live workers), total:{state}, submitted, paused,
---                                      arrival (the last, microseconds), reaped_at
+--                                      arrival (the last, microseconds), reaped_at, graces (given in a row)
 -- tenants:open:{pool}          hash    tenant -> its open jobs
 -- deadlines:{pool}             zset    open jobs with a deadline -> deadline, seconds
 --   the queue, in fair order

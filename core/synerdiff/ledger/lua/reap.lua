@@ -5,15 +5,17 @@
 -- after the lapse (it stopped renewing because the job made no progress): the job runs again from the queue, and
 -- from quarantine if that happens a second time. A worker not seen since the lapse may be either: wait.
 -- After a gap between two calls (broker paused, no reaper, clock moved) nothing can be told from a lapse: every lease
--- and worker gets one period of grace.
+-- and worker gets one period of grace, three times in a row at most: a reaper that is always so late must still find the
+-- dead.
 --
 -- 1 pool, 2 reap_gap_s, 3 lease_grace_s
 -- -> {{requeued...}, {quarantined...}, {dead...}, {expired...}, {workers...}, {released...}, grace}
 local pool, gap_s, grace_s = arg(1), tonumber(arg(2)), tonumber(arg(3))
 local leases, workers = P .. 'leases:' .. pool, P .. 'workers:' .. pool
-local LIMIT = 500
+local LIMIT, GRACES = 500, 3
 
-local since = now - num(call('HGET', P .. 'counters:' .. pool, 'reaped_at'))
+local before = call('HMGET', P .. 'counters:' .. pool, 'reaped_at', 'graces')
+local since = now - num(before[1])
 
 -- Never less than a lease had, unless the clock went back and its end with it.
 local function grace(key)
@@ -21,8 +23,9 @@ local function grace(key)
   for _, member in ipairs(call('ZRANGE', key, 0, -1)) do call('ZADD', key, how, now + grace_s, member) end
 end
 
-call('HSET', P .. 'counters:' .. pool, 'reaped_at', stamp(now))
-local gap = since > gap_s or since < 0
+local late = since > gap_s or since < 0
+local gap = since < 0 or late and num(before[2]) < GRACES
+call('HSET', P .. 'counters:' .. pool, 'reaped_at', stamp(now), 'graces', late and num(before[2]) + 1 or 0)
 if gap then
   grace(leases)
   grace(workers)
