@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 SHELL := /bin/bash
 
-.PHONY: venv lint test demo bench docs
+.PHONY: venv lint test demo bench docs links
 
 venv: .venv/.installed
 
@@ -28,3 +28,6 @@ bench: venv
 
 docs: venv
 	$(PY) -m tools.api_reference
+
+links: venv
+	$(PY) -m tools.external_links
