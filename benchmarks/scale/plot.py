@@ -58,7 +58,7 @@ def _panel(axis: Any, x: Sequence[float], series: Sequence[Series], title: str, 
     for number, (name, y) in enumerate(series):
         fit = line(x, y)
         axis.plot(x, y, "o", color=f"C{number}")
-        label = f"{name}: {fit.base:.3g} + {fit.slope * 1000:.3g} per 1,000"
+        label = f"{name}: {fit.base:.3g} {fit.slope * 1000:+.3g} per 1,000"
         axis.plot(ends, fit.base + fit.slope * ends, "-", color=f"C{number}", linewidth=1, label=label)
     axis.set(title=title, xlabel=x_name, ylabel=y_name, xlim=(0, None), ylim=(0, None))
     axis.legend(fontsize=9)
