@@ -10,7 +10,8 @@ FINAL = ("succeeded", "failed", "cancelled", "expired", "dead")
 @dataclass
 class ModelJob:
     """One job. ``lease_until`` and ``worker`` mean something while it runs, ``kept`` (steps and token of the latent
-    checkpoint) while it is open. A ``suspect`` runs alone, to its end unless it has a ``trial``: it gets one, once."""
+    checkpoint) while it is open. A ``suspect`` runs alone, to its end unless it has a ``trial``: it gets one, once.
+    ``told`` and ``stride`` are the step of the claim's last report, and the most steps between two."""
 
     fields: tuple[object, ...]
     deadline_s: float | None
@@ -27,7 +28,11 @@ class ModelJob:
     asides: int = 0
     kept: tuple[int, int] = (0, 0)
     suspect: bool = False
+    step: int = 0
+    told: int = 0
+    stride: int = 0
     trial: int | None = None
+    clear: int | None = None
     tried: bool = False
 
     def late(self, now: float) -> bool:
@@ -79,7 +84,18 @@ class Model:
             job.kept = (steps, token)
         return True
 
-    def hand_back(self, job_id: str, token: int, how: str, now: float) -> tuple[bool, str | None]:
+    def progress(self, job_id: str, token: int, kind: str, step: int) -> bool:
+        """Whether a report is accepted."""
+        job = self.jobs.get(job_id)
+        if job is None or (job.state, job.token) != ("running", token):
+            return False
+        job.step = step
+        if kind == "step":
+            job.stride = max(job.stride, step - job.told) if job.told else job.stride
+            job.told = step
+        return True
+
+    def hand_back(self, job_id: str, token: int, how: str, now: float, step: int | None) -> tuple[bool, str | None]:
         """Whether accepted, and the state after."""
         job = self.jobs.get(job_id)
         if job is None:
@@ -92,17 +108,21 @@ class Model:
         if job.late(now):
             job.state = "expired"
         elif how == "crash":
-            self.crash(job)
+            self.crash(job, step)
         else:
             job.state = "queued"
             job.asides += how == "aside"
             job.suspect = job.suspect and how != "proven"
         return True, job.state
 
-    def crash(self, job: ModelJob) -> None:
-        """The engine died under the job."""
+    def crash(self, job: ModelJob, step: int | None = None) -> None:
+        """The engine died under the job, or its worker, which then cannot say the step."""
         job.attempts += job.alone
-        job.trial = None if job.alone or job.tried else job.kept[0]
+        job.trial = job.clear = None
+        if not (job.alone or job.tried):
+            job.trial = max(job.step if step is None else step, job.kept[0])
+            known = step is not None or not job.told or job.stride
+            job.clear = job.trial + 2 + (job.stride if step is None else 0) if known else None
         job.suspect = job.tried = True
         job.state = "dead" if job.alone and job.attempts >= self.max_attempts else "queued"
 

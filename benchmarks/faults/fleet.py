@@ -21,18 +21,18 @@ from synerdiff.settings.settings import SHIPPED_MODEL
 
 S3_KEYS = ("bench-access-key", "bench-secret-key-0451")
 WORKERS = 2
-CAPACITY = 4
 START_S = 240.0
 LOOK_S = 0.5
 # Else the product's defaults. A short grace, so that SIGTERM comes before a job's end; one torch thread a worker.
-SETTINGS = {"GRACE_S": "2", "THREADS": "1", "CAPACITY": str(CAPACITY), "LOG_FORMAT": "json", "DEVICE": "cpu"}
+SETTINGS = {"GRACE_S": "2", "THREADS": "1", "LOG_FORMAT": "json", "DEVICE": "cpu"}
 
 
 class Fleet:
     """Valkey, SeaweedFS, the scheduler and the workers; use it as a context manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, capacity: int) -> None:
         self.directory = directory
+        self.capacity = capacity
         self.faults_directory = directory / "ordered"
         self.faults_directory.mkdir(parents=True)
         self.redis = Broker(directory / "redis")
@@ -189,7 +189,12 @@ class Fleet:
 
     def _environment(self, redis_url: str, s3_endpoint: str) -> dict[str, str]:
         given = {name.upper(): value for name, value in self._access(redis_url, s3_endpoint).items()}
-        given |= {**SETTINGS, "TEST_FAULTS": str(self.faults_directory), "CACHE_DIR": str(self.directory / "cache")}
+        given |= {
+            **SETTINGS,
+            "CAPACITY": str(self.capacity),
+            "TEST_FAULTS": str(self.faults_directory),
+            "CACHE_DIR": str(self.directory / "cache"),
+        }
         return {
             "OMP_WAIT_POLICY": "passive",
             "HF_HUB_OFFLINE": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import time
@@ -36,23 +37,23 @@ __all__ = ["FAULTS", "Plan", "injections", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does. ``once``: end when each fault came once; else go round until the minutes are over."""
+    """What a run does. ``rounds``: end when each fault came so often; 0: go round until the minutes are over."""
 
     seed: int
     minutes: float
     faults: Sequence[str] = ()
-    once: bool = False
+    rounds: int = 0
     open_jobs: int = 10
+    capacity: int = 4
+    steps: int = 0
 
 
 def order(plan: Plan, clock_moves: bool) -> Iterator[Fault]:
     """The faults in the seed's order: all of them, shuffled, before any comes again."""
     rng = random.Random(plan.seed)
     names = [name for name in (plan.faults or FAULTS) if clock_moves or not FAULTS[name].needs_clock]
-    while True:
+    for _ in range(plan.rounds) if plan.rounds else itertools.count():
         yield from (FAULTS[name] for name in rng.sample(names, len(names)))
-        if plan.once:
-            return
 
 
 def run(plan: Plan, directory: Path, progress: Progress) -> dict[str, Any]:
@@ -60,13 +61,13 @@ def run(plan: Plan, directory: Path, progress: Progress) -> dict[str, Any]:
     bar = progress.add_task("starting the fleet", total=plan.minutes * 60)
     history, begun = History(), time.monotonic()
     with contextlib.ExitStack() as stack:
-        fleet = stack.enter_context(Fleet(directory))
+        fleet = stack.enter_context(Fleet(directory, plan.capacity))
         ledger = Ledger.connect(fleet.redis.url)
         if not fleet.wait_whole(ledger):
             raise SystemExit(f"the workers did not start; see {directory / 'logs'}")
         admin = redis.Redis.from_url(fleet.redis.url, decode_responses=True)
         hints = Hints(celery_app(fleet.redis.url))
-        load = Load(fleet.settings, history, random.Random(plan.seed), plan.open_jobs)
+        load = Load(fleet.settings, history, random.Random(plan.seed), plan.open_jobs, plan.steps)
         bench = Bench(fleet, load, history, ledger, hints, admin, random.Random(plan.seed + 1))
         with Watcher(history, ledger), load:
             injected = _inject_all(bench, plan, progress, bar)
@@ -138,6 +139,8 @@ def _document(
     skipped = [name for name, fault in FAULTS.items() if fault.needs_clock and not bench.fleet.redis.clock_moves]
     return {
         "seed": plan.seed,
+        "capacity": plan.capacity,
+        "steps": plan.steps,
         "passed": not any(breaches.values()),
         "accepted": len(bench.history.jobs),
         "refused": bench.history.refused,

@@ -16,7 +16,7 @@ QUICK = ("worker_kill", "hints_tripled", "hints_lost", "malformed", "clients_kil
 @pytest.mark.timeout(600)  # a minute where nothing else runs
 def test_a_few_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    options = ["--seed", "7", "--minutes", "6", "--once", "--faults", ",".join(QUICK), "--open-jobs", "6"]
+    options = ["--seed", "7", "--minutes", "6", "--rounds", "1", "--faults", ",".join(QUICK), "--open-jobs", "6"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.faults", *options, "--dir", str(tmp_path / "run"), "--json", str(out)],
         cwd=ROOT,

@@ -141,6 +141,57 @@ def test_the_last_of_a_killed_batch_of_eight_runs_again_within_15_s(redis_client
     audit(redis_client, POOL)
 
 
+@pytest.mark.parametrize(
+    ("reports", "clear"),
+    [
+        (["step 1", "step 4", "step 9", "step 11"], 18),  # five steps between two reports, one more, and the crash
+        (["step 1", "preview 3", "image 4", "step 5"], 11),  # pictures are no reports
+        (["step 1"], None),
+        (["step 6"], None),  # from a checkpoint: where it was before, it did not step here
+        ([], 2),  # the first step is told at once
+    ],
+)
+def test_a_trial_ends_by_what_a_job_stepped_between_two_reports(
+    redis_client: redis.Redis, reports: list[str], clear: int | None
+) -> None:
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j")
+    for _ in range(2):  # handed back unharmed, and claimed again: what an earlier claim told counts no more
+        claim = fleet.claim(name, "j")
+        assert isinstance(claim, Claim)
+        for kind, step in [report.split() for report in reports]:
+            event = JobEvent.model_validate({"kind": kind, "step": step, "steps": 20})
+            assert fleet.ledger.progress("j", claim.token, event)
+        fleet.ledger.hand_back("j", claim.token, "it broke", "crashed" if claim.asides else "aside")
+        fleet.clock.advance(1)
+    for _ in range(2):  # on trial it may have to leave its worker, and be on trial again
+        alone = fleet.claim(name, "j")
+        assert isinstance(alone, Claim)
+        assert (alone.alone, alone.clear) == (True, clear)
+        fleet.ledger.progress_many([("j", alone.token, JobEvent(kind="step", step=step, steps=20)) for step in (1, 9)])
+        fleet.ledger.hand_back("j", alone.token, "the worker is leaving")
+        fleet.clock.advance(1)
+
+
+@pytest.mark.parametrize(("n", "step", "trial", "clear"), [(1, 7, 7, 9), (1, 0, 3, 5), (2, 7, 7, None)])
+def test_an_engine_that_crashed_under_a_living_worker_is_known_to_the_step(
+    redis_client: redis.Redis, n: int, step: int, trial: int, clear: int | None
+) -> None:
+    """Of several images some may be far ahead of the slowest."""
+    fleet = Fleet(redis_client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j", n=n)
+    claim = fleet.claim(name, "j")
+    assert isinstance(claim, Claim)
+    fleet.ledger.keep("j", claim.token, 3 * n, b"latents", 60.0)
+    fleet.ledger.hand_back("j", claim.token, "it broke", "crashed", step)
+    fleet.clock.advance(1)
+    alone = fleet.claim(name, "j")
+    assert isinstance(alone, Claim)
+    assert (alone.alone, alone.trial, alone.clear) == (True, trial, clear)
+
+
 def test_a_job_has_company_again_once_and_after_a_second_crash_runs_alone_to_its_end(redis_client: redis.Redis) -> None:
     fleet = Fleet(redis_client, capacity=1)
     name = fleet.start_worker()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
@@ -20,8 +21,9 @@ from hypothesis.stateful import (
 )
 
 from synerdiff.ledger import Claim, Ledger, LedgerConfig, ManualClock, Refused, WorkerReport
-from synerdiff.protocol import ErrorInfo, Job, JobResult, Receipt, Timings
+from synerdiff.protocol import ErrorInfo, Job, JobEvent, JobResult, Receipt, Timings
 from synerdiff.protocol.errors import IdempotencyConflict, JobNotFound, WrongState
+from synerdiff.protocol.event import EventKind
 from tests.ledger_audit import audit
 from tests.ledger_model import FINAL, Model, ModelJob, ModelWorker
 
@@ -34,6 +36,7 @@ Answer = TypeVar("Answer")
 ids = st.sampled_from([f"job{n}" for n in range(6)])
 workers = st.sampled_from(["w0", "w1", "w2"])
 repeats = st.booleans()
+kinds: st.SearchStrategy[EventKind] = st.sampled_from(["step", "step", "step", "preview", "image"])
 endings = st.sampled_from(["succeeded", "failed", "back", "crash", "aside", "proven"])
 OPERATOR = [
     "cancel",
@@ -203,8 +206,9 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert claim.token > self.tokens.get(job_id, 0), "a fencing token was used twice"
             assert claim.alone == quarantined == job.suspect
-            assert claim.trial == (job.trial if quarantined else None)
+            assert (claim.trial, claim.clear) == ((job.trial, job.clear) if quarantined else (None, None))
             job.state, job.token, job.nonce, job.worker, job.alone = "running", claim.token, nonce, worker, claim.alone
+            job.step = job.told = job.stride = 0
             self.tokens[job_id] = claim.token
             self.grants.append((job_id, worker, claim.token))
         job.lease_until = self.clock.now + LEASE_S
@@ -220,6 +224,15 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (
                 self.twice(lambda: self.ledger.keep(job_id, token, steps, latents(steps, token), 1e6), repeat) == want
             )
+
+    @rule(data=st.data(), steps=st.lists(st.integers(0, 20), min_size=1, max_size=3), kind=kinds, repeat=repeats)
+    def somebody_tells_steps(self, data: st.DataObject, steps: list[int], kind: EventKind, repeat: bool) -> None:
+        """A holder of now or of before, in any order; pictures are no reports of steps."""
+        if self.grants:
+            job_id, _, token = data.draw(st.sampled_from(self.holding() or self.grants))
+            for step in steps:
+                tell = partial(self.ledger.progress, job_id, token, JobEvent(kind=kind, step=step, steps=20))
+                assert self.twice(tell, repeat) == self.model.progress(job_id, token, kind, step)
 
     @rule(worker=workers, repeat=repeats)
     def renew(self, worker: str, repeat: bool) -> None:
@@ -263,18 +276,19 @@ class LedgerMachine(RuleBasedStateMachine):
             self.end(job_id, token, how, repeat=False)
 
     def end(self, job_id: str, token: int, how: str, *, repeat: bool) -> None:
+        step = len(self.grants) if repeat else None
         calls = {
             "succeeded": lambda: self.ledger.finish(job_id, token, RESULT),
             "failed": lambda: self.ledger.fail(job_id, token, ERROR),
             "back": lambda: self.ledger.hand_back(job_id, token, "shutdown"),
             "aside": lambda: self.ledger.hand_back(job_id, token, "a more urgent job waited", "aside"),
             "proven": lambda: self.ledger.hand_back(job_id, token, "it got past its trial", "proven"),
-            "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", "crashed"),
+            "crash": lambda: self.ledger.hand_back(job_id, token, "the engine died", "crashed", step),
         }
         if how in FINAL:
             want = self.model.end(job_id, token, how, self.clock.now)
         else:
-            want = self.model.hand_back(job_id, token, how, self.clock.now)
+            want = self.model.hand_back(job_id, token, how, self.clock.now, step)
         answer = self.twice(calls[how], repeat)
         assert (answer.accepted, answer.state) == want
 
@@ -303,7 +317,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if not job.open:
             job.state, job.attempts, job.lapses, job.created_at = "queued", 0, 0, self.clock.now
             job.asides, job.kept = 0, (0, 0)
-            job.suspect, job.trial, job.tried = False, None, False
+            job.suspect, job.trial, job.clear, job.tried = False, None, None, False
+            job.step = 0
 
     @rule(job_id=ids, worker=workers, action=st.sampled_from(OPERATOR), repeat=repeats)
     def operator(self, job_id: str, worker: str, action: str, repeat: bool) -> None:

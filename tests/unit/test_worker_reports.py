@@ -58,11 +58,12 @@ def test_first_and_last_steps_are_told_at_once_and_those_between_wait() -> None:
     with reporting(told, HOUR_S) as reports:
         reports.note(a, 1, 9)
         wait_until(lambda: "a1" in told.all, what="the first step")
-        reports.note(b, 4, 9)
+        reports.note(b, 4, 9)  # it goes on from a checkpoint: the first that is told of this run
+        wait_until(lambda: "b4" in told.all, what="another job's first step")
         reports.note(b, 5, 9)
         reports.note(a, 9, 9)
         wait_until(lambda: "a9" in told.all, what="the last step")
-        assert told.all == ["a1", "a9"]
+        assert told.all == ["a1", "b4", "a9"]
         assert [event.step for event in reports.take(b)] == [5]
         assert reports.take(b) == []
 

@@ -42,6 +42,7 @@ class FakeLedger:
         self.accepts = accepts
         self.ends: list[tuple[Any, ...]] = []
         self.renewed: list[dict[str, int]] = []
+        self.steps: list[int | None] = []
         self.verdict = Renewal.HELD
         self.snapshots: list[tuple[int, int, bytes]] = []
         self.latents: bytes | None = None
@@ -56,7 +57,8 @@ class FakeLedger:
     def fail(self, job_id: str, token: int, error: ErrorInfo) -> Ended:
         return self._end("fail", job_id, token, error.message)
 
-    def hand_back(self, job_id: str, token: int, reason: str, how: str = "") -> Ended:
+    def hand_back(self, job_id: str, token: int, reason: str, how: str = "", step: int | None = None) -> Ended:
+        self.steps.append(step)
         return self._end(how or "hand_back", job_id, token, reason)
 
     def keep(self, job_id: str, token: int, steps: int, data: bytes, ttl_s: float) -> bool:
@@ -273,6 +275,16 @@ def test_each_kind_of_news_has_its_end(news: Any, state: str, ends: list[Any]) -
     assert bench.bridge.cancelled == ["job"]
 
 
+def test_a_crash_is_told_with_the_step_that_was_done() -> None:
+    def step_and_crash(run: Run) -> None:
+        run.step = 7
+        run.tell(EngineLost("SIGSEGV"))
+
+    bench = Bench(step_and_crash)
+    assert bench.follow().state == "crashed"
+    assert bench.ledger.steps == [7]
+
+
 @pytest.mark.parametrize("error", [MemoryError, SystemExit, KeyboardInterrupt, RuntimeError])
 def test_no_error_leaks_the_slot_or_the_job(error: type[BaseException]) -> None:
     def fail(run: Run) -> None:
@@ -350,9 +362,21 @@ def test_a_suspect_that_got_past_its_crash_goes_on_in_company() -> None:
     assert bench.ledger.snapshots == [(5, 3, b"latents")]
 
 
-@pytest.mark.parametrize(("news_s", "end"), [(0.45, "proven"), (0.55, "crashed")])
-def test_a_trial_lasts_as_long_past_the_crash_as_a_report_may_lag(news_s: float, end: str) -> None:
-    bench = Bench(_reports([6, 7, 11]), FakeLedger(replace(CLAIM, alone=True, trial=5)), news_s=news_s)
+@pytest.mark.parametrize(
+    ("news_s", "clear", "end"),
+    [
+        (0.45, None, "proven"),
+        (0.55, None, "crashed"),
+        (60.0, 11, "proven"),
+        (60.0, 12, "crashed"),
+        (0.45, 12, "proven"),
+    ],
+)
+def test_a_trial_lasts_as_long_or_as_many_steps_past_the_crash_as_a_report_may_lag(
+    news_s: float, clear: int | None, end: str
+) -> None:
+    claim = replace(CLAIM, alone=True, trial=5, clear=clear)
+    bench = Bench(_reports([6, 7, 11]), FakeLedger(claim), news_s=news_s)
     bench.bridge.hands_out = Snapshot("job", 11, b"latents")
     following = threading.Thread(target=bench.follow, daemon=True)
     following.start()

@@ -9,7 +9,6 @@ import time
 import psutil
 
 from benchmarks.faults.bench import Bench, fault
-from benchmarks.faults.fleet import CAPACITY
 from benchmarks.faults.part import Part
 
 FREEZE_S = 18.0
@@ -35,7 +34,7 @@ def _thaw(family: list[psutil.Process]) -> None:
 @fault("kill -9 of a worker with a full batch")
 def worker_kill(bench: Bench) -> set[str]:
     """Kill the busiest worker."""
-    part, held = bench.busy_worker(CAPACITY)
+    part, held = bench.busy_worker(bench.fleet.capacity)
     part.signal(signal.SIGKILL)
     return held
 

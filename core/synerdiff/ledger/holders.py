@@ -72,7 +72,7 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("claim", job_id, worker, nonce, lease_s)
         if answer[0] == "refused":
             return Refused(cast(RefusalReason, answer[1]), tuple(answer[2]))
-        _, document, token, attempts, alone, created_at, claimed_at, level, asides, kept, trial = answer
+        _, document, token, attempts, alone, created_at, claimed_at, level, asides, kept, trial, clear = answer
         return Claim(
             job=read_job(document),
             token=int(token),
@@ -85,6 +85,7 @@ class WorkerOperations(Operations):
             kept=int(kept),
             traceparent=read_traceparent(document),
             trial=int(trial) if alone == "1" and trial.isdigit() else None,
+            clear=int(clear) if alone == "1" and clear.isdigit() else None,
         )
 
     def renew(self, worker: str, leases: Mapping[str, int], lease_s: float) -> dict[str, Renewal]:
@@ -118,14 +119,15 @@ class WorkerOperations(Operations):
         answer = self.scripts.run("end", job_id, token, "failed", "error", error.model_dump_json(), error.message)
         return self.ended(answer)
 
-    def hand_back(self, job_id: str, token: int, reason: str, how: HandBack = "") -> Ended:
+    def hand_back(self, job_id: str, token: int, reason: str, how: HandBack = "", step: int | None = None) -> Ended:
         """Give a job back to the queue, attempts untouched.
 
         ``crashed`` (the engine died or hung under it): it goes to quarantine, as after a worker's death, and if it
-        ran alone that counts as an attempt. ``aside``: it makes way for a more urgent job, and its priority rises by
-        one. ``proven``: alone it got past its claim's ``trial``, and may have company again.
+        ran alone that counts as an attempt; ``step`` says how far it was, which else its reports tell. ``aside``: it
+        makes way for a more urgent job, and its priority rises by one. ``proven``: alone it got past its claim's
+        ``trial``, and may have company again.
         """
-        return self.ended(self.scripts.run("hand_back", job_id, token, reason, how))
+        return self.ended(self.scripts.run("hand_back", job_id, token, reason, how, "" if step is None else step))
 
     def due_discards(self, pool: str, limit: int) -> list[Job]:
         """Jobs that ended without a result after they had begun: their images, if any, are to be deleted.

@@ -49,7 +49,8 @@ class Claim:
     ``level`` is its priority by now, raised by one for each of the ``asides`` it was handed back for a more urgent
     job; ``kept`` counts the denoising steps in its latent checkpoint, 0 where it has none. ``traceparent`` is the
     submission's trace, empty where it was not traced. ``trial`` is the step where it was in a crash in company: once
-    past it, it may have company again; None: it runs alone to its end.
+    past it, it may have company again; None: it runs alone to its end. ``clear`` is the step with which it is past it
+    for sure, by what it was known to do; None where nobody can tell.
     """
 
     job: Job
@@ -63,6 +64,7 @@ class Claim:
     kept: int = 0
     traceparent: str = ""
     trial: int | None = None
+    clear: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from synerdiff.engine.config import EngineConfig
@@ -13,7 +15,7 @@ from synerdiff.engine.types import Snapshot
 from synerdiff.policy import keep_interval
 
 WHOLE_COST = 5.0  # with the pipe, the worker and Redis: 2.4 to 5 times making it (benchmarks/keeping.py)
-FIRST_GUESS_S = 0.001
+_COSTS = 9  # the median of so many counts, so that one slow moment does not keep later ones from being measured
 _FORGET = 0.9
 
 
@@ -28,7 +30,8 @@ class Keeping:
         self._jobs = jobs
         self._groups = groups
         self._clock = clock
-        self._keep_s = FIRST_GUESS_S
+        self._costs = deque([0.0] * _COSTS, maxlen=_COSTS)  # nothing at first: what is not taken is not measured
+        self._keep_s = 0.0
         self._step_s = 0.0
 
     def stepped(self, slot_s: float, groups: int) -> None:
@@ -55,7 +58,8 @@ class Keeping:
         begun = self._clock()
         self._groups.settle()
         taken = [self._take(job) for job in due]
-        self._keep_s = _FORGET * self._keep_s + (1 - _FORGET) * (self._clock() - begun) / len(due)
+        self._costs.append((self._clock() - begun) / len(due))
+        self._keep_s = statistics.median(self._costs)
         return [snapshot for snapshot in taken if snapshot is not None]
 
     def take(self, job_id: str) -> Snapshot | None:

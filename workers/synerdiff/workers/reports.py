@@ -32,11 +32,6 @@ class Report:
         """The report as the job's stream has it."""
         return JobEvent(kind="step", step=self.step, steps=self.steps)
 
-    @property
-    def urgent(self) -> bool:
-        """Whether it is the job's first or last step, which are told at once."""
-        return self.step in (1, self.steps)
-
 
 Tell = Callable[[Sequence[Report]], None]
 
@@ -58,7 +53,8 @@ def told_to(ledger: Ledger, tell_tasks: Tell) -> Tell:
 
 
 class StepReports:
-    """Tells what jobs have stepped once in ``news_s`` seconds, with 0 every step; first and last steps at once.
+    """Tells what jobs have stepped once in ``news_s`` seconds, with 0 every step; a run's first step and the job's last
+    at once.
 
     At least ``news_s`` lie between two reports of a job, the last step's aside; nearly twice that may lie between its
     first step's, told at once, and the next, told when all are. A job on trial hears of each step.
@@ -97,7 +93,7 @@ class StepReports:
             if run.over.is_set():
                 return
             self._pending[run, 0 if self._news_s else step] = report
-            if report.urgent or len(self._pending) == 1:
+            if self._urgent(report) or len(self._pending) == 1:
                 self._changed.notify_all()
 
     def take(self, run: Run) -> list[JobEvent]:
@@ -112,6 +108,10 @@ class StepReports:
         self.take(run)
         with self._changed:
             self._last.pop(run, None)
+
+    def _urgent(self, report: Report) -> bool:
+        """Whether it is the job's last step, or the first that is told of a run: what crashed before had none."""
+        return report.step == report.steps or report.run not in self._last
 
     def _work(self) -> None:
         while self._wait():
@@ -129,7 +129,7 @@ class StepReports:
         with self._changed:
             while not self._stopped:
                 left_s = self._told_at + self._news_s - time.monotonic()
-                if self._pending and (left_s <= 0 or any(report.urgent for report in self._pending.values())):
+                if self._pending and (left_s <= 0 or any(map(self._urgent, self._pending.values()))):
                     return True
                 self._changed.wait(left_s if self._pending else None)
         return False
@@ -144,7 +144,7 @@ class StepReports:
             keys = [
                 key
                 for key, report in self._pending.items()
-                if report.urgent or (whole and now - self._last.get(report.run, -math.inf) >= self._news_s)
+                if self._urgent(report) or (whole and now - self._last.get(report.run, -math.inf) >= self._news_s)
             ]
             reports = [self._pending.pop(key) for key in keys]
             self._last.update((report.run, now) for report in reports)

@@ -47,7 +47,7 @@ log = get_logger(__name__)
 CLAIM_PATIENCE_S = 10.0
 PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
 DRAIN_S = 0.5  # a job that must run alone waits so long for others to end; then they go on later, with their latents
-PASS_ON_S = 0.2
+PASS_ON_S = 0.05
 PROVEN = 2  # steps past its trial at least: the last report before the crash may be one behind
 _CLAIM_AGAIN = ("drain", "unregistered")
 
@@ -302,7 +302,8 @@ class Runner:
         return Outcome("set_aside" if order.how == "aside" else "handed_back", order.reason)
 
     def _crashed(self, run: Run, reason: str) -> Outcome:
-        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, "crashed"), "report a crash")
+        step = run.step  # the engine's last words came before its end
+        self._end(lambda: self._ledger.hand_back(run.id, run.token, reason, "crashed", step), "report a crash")
         return Outcome("crashed", reason)
 
     def _end(self, call: Callable[[], Ended], what: str) -> Ended | None:
@@ -315,8 +316,9 @@ class Runner:
 def _proven(run: Run, moved: Moved, news_s: float) -> bool:
     """Whether a job that runs alone has, with this step, got past where it was when it crashed in company.
 
-    What it did in the ``news_s`` seconds between its last report and the crash it does in no more of them alone. A
-    report may lag up to twice that once, the second one, whose turn comes with all others': such a job may crash in
+    What it did in the ``news_s`` seconds between its last report and the crash it does in no more of them alone, and in
+    company it was no more than the steps up to ``run.clear``, by what its worker or its reports said: whichever comes
+    first ends the trial. A job whose batch became faster, or whose next report was later, than ever before may crash in
     company once more, and then runs alone to its end.
     """
     if run.trial is None or moved.step <= run.trial or moved.step >= moved.steps:
@@ -324,7 +326,8 @@ def _proven(run: Run, moved: Moved, news_s: float) -> bool:
     run.past += 1
     if run.past == 1:
         run.past_at = moved.at
-    return run.past >= PROVEN and moved.at - run.past_at >= news_s
+    cleared = run.clear is not None and moved.step >= run.clear
+    return cleared or (run.past >= PROVEN and moved.at - run.past_at >= news_s)
 
 
 def _run(claim: Claim) -> Run:
@@ -338,6 +341,7 @@ def _run(claim: Claim) -> Run:
         asides=claim.asides,
         kept=kept,
         trial=claim.trial,
+        clear=claim.clear,
         queued_s=max(0.0, claim.claimed_at - claim.enqueued_at),
     )
 

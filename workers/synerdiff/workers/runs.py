@@ -106,10 +106,10 @@ class Run:
 
     ``token`` is the claim's fencing token, ``level`` the job's priority by now, ``asides`` how often it made way,
     ``queued_s`` the time from submission to the claim, ``moved_at`` (monotonic seconds) the last sign of progress.
-    ``trial`` is the step that it must get past alone before it may have company again, ``past`` how often it was seen
-    past it, ``past_at`` when first. ``kept`` counts the steps in the checkpoint that it goes on from, ``made`` has the
-    indices of its images that the engine has made. ``parting`` is set once the engine was told to give the job up,
-    ``over`` once nobody needs its images any more.
+    ``trial`` is the step that it must get past alone before it may have company again, ``clear`` the one with which it
+    is past it for sure, where known, ``past`` how often it was seen past ``trial``, ``past_at`` when first. ``kept``
+    counts the steps in the checkpoint that it goes on from, ``made`` has the indices of its images that the engine has
+    made. ``parting`` is set once the engine was told to give the job up, ``over`` once nobody needs its images.
     """
 
     job: Job
@@ -119,6 +119,7 @@ class Run:
     asides: int = 0
     kept: int = 0
     trial: int | None = None
+    clear: int | None = None
     past: int = 0
     past_at: float = 0.0
     queued_s: float = 0.0

@@ -2,7 +2,7 @@
 -- Give a released job to a worker, with a fencing token and a lease. The same nonce gets the same answer.
 --
 -- 1 id, 2 worker, 3 nonce, 4 lease_s
--- -> {'granted', job, token, attempts, alone, created_at, claimed_at, priority, asides, kept, trial}
+-- -> {'granted', job, token, attempts, alone, created_at, claimed_at, priority, asides, kept, trial, clear}
 --  | {'refused', reason, {released...}}
 local id, worker, nonce, lease_s = arg(1), arg(2), arg(3), tonumber(arg(4))
 local record = read(id)
@@ -13,10 +13,10 @@ local lease, inflight, alone = P .. 'leases:' .. pool, P .. 'inflight:' .. worke
 
 local function granted()
   local values = call('HMGET', job_key(id), 'job', 'token', 'attempts', 'alone', 'created_at', 'claimed_at',
-    'priority', 'asides', 'kept', 'trial')
+    'priority', 'asides', 'kept', 'trial', 'clear')
   return {
     'granted', values[1], values[2], values[3] or '0', values[4] or '', values[5], values[6],
-    values[7], values[8] or '0', values[9] or '0', values[10] or '',
+    values[7], values[8] or '0', values[9] or '0', values[10] or '', values[11] or '',
   }
 end
 
@@ -82,7 +82,7 @@ count(pool, 'leased', 1)
 -- Time keeps tokens growing when a restarted Redis forgot its last second; the old token, when the clock went back.
 local token = math.max(num(record.token) + 1, math.floor(now * 1e6))
 call('HSET', job_key(id), 'state', 'running', 'place', 'leased', 'token', string.format('%.0f', token), 'nonce', nonce,
-  'worker', worker, 'alone', quarantined and '1' or '', 'claimed_at', stamp(now), 'step', 0,
+  'worker', worker, 'alone', quarantined and '1' or '', 'claimed_at', stamp(now), 'step', 0, 'told', 0, 'stride', 0,
   'started_at', record.started_at ~= '' and record.started_at or stamp(now))
 call('ZADD', lease, now + lease_s, id)
 call('SADD', inflight, id)

@@ -3,7 +3,7 @@
 -- urgent one, it rises by one priority, so that this comes to an end. If it ran alone and got past its trial, it goes
 -- on in company; else one that ran alone stays in quarantine.
 --
--- 1 id, 2 token, 3 reason, 4 how ('', 'crashed', 'aside' or 'proven') -> {accepted, state or '', {released...}}
+-- 1 id, 2 token, 3 reason, 4 how ('', 'crashed', 'aside' or 'proven'), 5 its steps done or '' -> {accepted, state or '', {released...}}
 local id, token = arg(1), arg(2)
 local record = read(id)
 if not record then return { 0, '', {} } end
@@ -15,7 +15,7 @@ if past_deadline(record) then
   expire(id, record)
   state = 'expired'
 elseif arg(4) == 'crashed' then
-  if crashed(id, record, arg(3)) == 'dead' then state = 'dead' end
+  if crashed(id, record, arg(3), tonumber(arg(5))) == 'dead' then state = 'dead' end
 else
   if arg(4) == 'aside' then
     call('HINCRBY', job_key(id), 'asides', 1)

@@ -140,20 +140,28 @@ local function expire(id, record)
   finish(id, record, 'expired', 'the deadline passed', 'error', cjson.encode(info))
 end
 
--- The step of a job's slowest image at the crash, by what is known: its last report, and its checkpoint, which counts
--- the steps of all images together.
-local function reached(id, record)
+-- Where a job was in a crash: the step of its slowest image, by what is known: its last report, and its checkpoint,
+-- which counts the steps of all images together. And the step with which it has surely got past that, where somebody
+-- can tell: its worker lives and said the step, or no report came, though a first step is told at once; else it did no
+-- more after its last report than between any two before, one more that a period may hold, and the one it crashed in.
+-- Of several images some may be far ahead of the slowest, so nobody can tell.
+local function reached(id, record, step)
   local ok, job = pcall(cjson.decode, call('HGET', job_key(id), 'job'))
   local n = math.max(1, ok and type(job) == 'table' and tonumber(job.n) or 1)
-  return math.max(num(record.step), math.ceil(num(record.kept) / n))
+  local at = math.max(step or num(record.step), math.ceil(num(record.kept) / n))
+  local stride = num(record.stride)
+  if n > 1 then return at, '' end
+  if step or record.told == '0' then return at, at + 2 end
+  return at, stride > 0 and at + stride + 2 or ''
 end
 
 -- A job's worker, or the worker's engine, died under it. Only a crash while it ran alone counts as an attempt: in
 -- company it may have been a neighbour's fault, and once alone past where it was it may have company again, a single
--- time. Returns 'dead' or 'quarantine'.
-local function crashed(id, record, why)
-  local chance = record.alone ~= '1' and record.trial == ''
-  call('HSET', job_key(id), 'trial', chance and reached(id, record) or 'over')
+-- time. `step`: what it had done, where its worker lives and says so. Returns 'dead' or 'quarantine'.
+local function crashed(id, record, why, step)
+  local at, clear = 'over', ''
+  if record.alone ~= '1' and record.trial == '' then at, clear = reached(id, record, step) end
+  call('HSET', job_key(id), 'trial', at, 'clear', clear)
   if record.alone == '1' then
     local attempts = call('HINCRBY', job_key(id), 'attempts', 1)
     if attempts >= MAX_ATTEMPTS then

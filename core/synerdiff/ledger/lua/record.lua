@@ -11,16 +11,19 @@
 -- attempts     crashes while it ran alone; lapses: leases that lapsed under a live worker
 -- trial        after a crash in company: the step that it must get past alone before it may have company again; 'over'
 --              when it had that chance, or crashed alone: it runs alone to its end
+-- clear        the step with which it has surely got past that, '' where that is not known
 -- idem         the idempotency key it was submitted with, whose key idem:{tenant}:{idem} ends with the record
 -- hints        hints sent again since the release; asked_at: when a worker was last asked to make way for it
 -- kept, kept_by  denoising steps of all its images in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
 -- step, result (JSON), error (JSON)
+-- told, stride  of its present claim: step of its last report; the most steps between two reports, 0 before the second
 -- deliveries   attempts to deliver the webhook, a JSON object a line
 
 local FIELDS = {
   'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
   'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses', 'asides', 'step', 'kept', 'trial',
+  'told', 'stride',
 }
 
 local function idem_key(tenant, key) return P .. 'idem:' .. tenant .. ':' .. key end

@@ -22,7 +22,7 @@ end
 call('PERSIST', job_key(id))
 if has[2] then call('PERSIST', idem_key(record.tenant, has[2])) end
 call('HDEL', job_key(id), 'error', 'finished_at', 'started_at', 'alone', 'worker', 'step', 'kept', 'asides', 'base',
-  'deliveries', 'trial')
+  'deliveries', 'trial', 'clear')
 call('ZREM', P .. 'webhooks', id)
 call('HSET', job_key(id), 'state', 'queued', 'place', 'waiting', 'attempts', 0, 'lapses', 0, 'created_at', stamp(now))
 call('DEL', P .. 'events:' .. id)
