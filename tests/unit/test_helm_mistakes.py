@@ -75,6 +75,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"valkey": {"resources": {"limits": {"memory": 1_000_000_000}}}},
         ["valkey.resources.limits.memory: 1e+09 is no more than valkey.maxmemory, which is 1gb"],
     ),
+    "an amount that is none": (
+        {"pools": [{**TRIAL, "resources": {"limits": {"memory": "lots"}}}]},
+        ["/pools/0/resources/limits/memory", "'lots'"],
+    ),
+    "an amount below zero": (
+        {"scheduler": {"resources": {"requests": {"cpu": -1}}}},
+        ["/scheduler/resources/requests/cpu", "-1"],
+    ),
+    "a host with a scheme": (
+        {"valkey": {"enabled": False}, "externalRedis": {"host": "redis://r:6379", "secret": "s"}},
+        ["/externalRedis/host", "redis://r:6379"],
+    ),
     "two Redis": ({"externalRedis": {"host": "r"}}, ["externalRedis: given, but valkey.enabled is true"]),
     "Redis without a password": (
         {"valkey": {"enabled": False}, "externalRedis": {"host": "r"}},
