@@ -9,7 +9,7 @@ import pytest
 from synerdiff.settings import Settings
 from synerdiff.workers.bridge import BridgeConfig
 from synerdiff.workers.reports import StepReports, Tell
-from synerdiff.workers.worker import GpuWorker, engine_spec
+from synerdiff.workers.worker import GpuWorker, engine_spec, warn_of_model
 
 
 def test_reports_and_the_bridge_hear_how_often_to_report_and_when_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +40,11 @@ def test_reports_and_the_bridge_hear_how_often_to_report_and_when_to_give_up(mon
         on_failing=nothing,
     )
     assert (paces, told[0].hang_s) == ([2.5], 7.0)
+
+
+def test_a_worker_says_that_the_shipped_checkpoint_serves_another_model(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_model(Settings(model="sdxl"))
+    assert "SYNERDIFF_MODEL_PATH" in capsys.readouterr().out
+    warn_of_model(Settings())
+    warn_of_model(Settings(model="sdxl", model_path="/models/sdxl"))
+    assert capsys.readouterr().out == ""

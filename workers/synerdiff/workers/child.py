@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from synerdiff.engine.types import Event, Parted, Request
 from synerdiff.protocol import ErrorInfo, SynerDiffError
+from synerdiff.protocol.errors import ModelError
 from synerdiff.telemetry import configure_logging, get_logger
 from synerdiff.workers.messages import (
     Admit,
@@ -129,6 +130,9 @@ def _run(pipe: Connection, spec: EngineSpec) -> int:
         serve(pipe, engine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return 0  # the parent is gone
+    except ModelError as error:  # the operator's to mend: the sentence says all
+        pipe.send(Broken(_error_info(error)))
+        return 1
     except BaseException as error:
         # SystemExit and MemoryError of a step too: the parent decides what becomes of the jobs.
         log.exception("engine process ends", reason=type(error).__name__)

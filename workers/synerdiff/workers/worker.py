@@ -12,6 +12,7 @@ from synerdiff.ledger import Ledger, LedgerConfig, WorkerReport
 from synerdiff.protocol import pool_of
 from synerdiff.protocol.errors import LedgerUnavailable, SynerDiffError
 from synerdiff.settings import Settings
+from synerdiff.settings.settings import SHIPPED_MODEL
 from synerdiff.storage import Store, StoreConfig
 from synerdiff.telemetry import get_logger
 from synerdiff.telemetry.exposition import OK
@@ -74,6 +75,16 @@ def warn_of_acl(ledger: Ledger) -> None:
         log.warning(
             "idempotency keys of the jobs that end here stay in Redis: its ACL file is older than this worker; "
             "write it again with `synerdiff acl` and load it"
+        )
+
+
+def warn_of_model(settings: Settings) -> None:
+    """Say so where jobs for another model would get the shipped one's images."""
+    if settings.model_path is None and settings.model != SHIPPED_MODEL:
+        log.warning(
+            f"jobs for this model are served by the shipped checkpoint, {SHIPPED_MODEL}; "
+            "set SYNERDIFF_MODEL_PATH to its own weights",
+            model=settings.model,
         )
 
 
@@ -151,6 +162,7 @@ class GpuWorker:
         ledger = Ledger.connect(settings.redis_url, LedgerConfig.of(settings))
         ledger.check_server(allow_unsafe=settings.allow_unsafe_redis)
         warn_of_acl(ledger)
+        warn_of_model(settings)
         store = Store(StoreConfig.of(settings))
         store.check()
         worker = cls(
