@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.simulated import compare, pace
+from benchmarks.simulated import FITTED_ON, compare
 from synerdiff.bench import report
 from synerdiff.bench.variants import ABLATION
 
@@ -69,9 +70,7 @@ def _head(found: Mapping[str, Document], note: str) -> str:
     machine = first["machine"]
     loads = ", ".join(f"{document['machine']['load_before']:.1f}" for document in found.values())
     return f"""# Results
-
-{note}
-
+{note and f"{chr(10)}{note}{chr(10)}"}
 What `synerdiff bench` measured on one machine, written by `python -m benchmarks.results` from the bench's own output;
 nothing on this page was typed in. Wall times, all policies of a table in one interleaved run with the same threads,
 model and memory format; an `images/s` is the median of the rounds, latencies are over all rounds.
@@ -189,18 +188,25 @@ def _growth(found: Mapping[str, Document]) -> str:
     return "\n".join(lines)
 
 
+def _paces(found: Mapping[str, Document]) -> list[float]:
+    """Of all runs, in units of the fitted table's median."""
+    unit = median(item["pace_s"] for item in found[FITTED_ON]["policies"])
+    return [item["pace_s"] / unit for document in found.values() for item in document["policies"]]
+
+
 def _simulated(out: Path, found: Mapping[str, Document]) -> str:
     rows = compare(out, found)
     if not rows:
         return ""
+    paces = _paces(found)
     lines = [
         "## The simulator beside the bench",
         "",
-        "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone",
-        "(one factor on each side, and the steps between refreshes), then run on the traces of the other tables. It is",
-        "told the machine's pace before each of them, by the tuner's times; a shared machine is not always as fast: "
-        + ", ".join(f"{name} {pace(found, name):.2f}" for name in found if not name.startswith("ablation"))
-        + " of that before the fitted one.",
+        "This machine's profile, and of the plain pipeline what its tuner timed for each trace, fitted on *mixed at",
+        "saturation* alone (one factor on each side, and the steps between refreshes), then run on the traces of the",
+        "other tables. A shared machine is not always as fast: a fixed piece of work is timed before and after each",
+        f"run, and the simulator is told that pace. Over the runs it was from {min(paces):.2f} to {max(paces):.2f} of",
+        "the fitted table's median.",
         "",
         "| table | policy | mean E2E (s) | simulated | off | P99 E2E (s) | simulated | off |",
         "|---|---|---|---|---|---|---|---|",

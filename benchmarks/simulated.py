@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from synerdiff.policy.cost import CostModel
@@ -24,17 +24,12 @@ REFRESHES = tuple(round(1.0 + 0.1 * step, 1) for step in range(1, 80))
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Profiles of the engine, of the engine with decodes beside its calls, and of the plain pipeline, scaled to what
-    the fitted trace took."""
+    """Profiles of the engine, and of the engine with decodes beside its calls, scaled to what the fitted trace took on
+    a machine whose pace is one second; and the factor between the plain pipeline and its tuner's times."""
 
     engine: Profile
-    beside: Profile | None
-    pipeline: Profile | None
-
-    def at(self, pace: float) -> Fit:
-        """The same on a machine that takes ``pace`` times as long."""
-        beside, pipeline = (each and _scaled(each, pace) for each in (self.beside, self.pipeline))
-        return Fit(_scaled(self.engine, pace), beside, pipeline)
+    beside: Profile | None = None
+    pipeline: float = 1.0
 
 
 def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
@@ -48,21 +43,14 @@ def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
     for section, document in found.items():
         if section.startswith("ablation"):
             continue
-        jobs, there = _jobs(out, document), fit.at(pace(found, section))
+        jobs = _jobs(out, document)
         for item in document["policies"]:
-            outcome = _simulate(item["policy"], jobs, there, document)
+            outcome = _simulate(item["policy"], jobs, fit, document, item["pace_s"])
             if outcome is not None:
                 simulated = summary(outcome.e2e_s)
                 pairs = {which: (item["e2e_s"][which], simulated[which]) for which in ("mean", "p99")}
                 rows.append({"section": section, "policy": item["policy"], "fitted": section == FITTED_ON, **pairs})
     return rows
-
-
-def pace(found: Mapping[str, Document], section: str) -> float:
-    """How long the plain pipeline's steps took before a section, in units of those before the fitted one."""
-    fitted, times = (found[name]["static"].get("times") or {} for name in (FITTED_ON, section))
-    ratios = [times[cap]["step_s"] / fitted[cap]["step_s"] for cap in times if fitted.get(cap, {}).get("step_s")]
-    return median(ratios) if ratios else 1.0
 
 
 def _jobs(out: Path, document: Document) -> list[SimJob]:
@@ -71,27 +59,26 @@ def _jobs(out: Path, document: Document) -> list[SimJob]:
     return [replace(job, at=0.0) for job in jobs] if document["closed"] else jobs
 
 
-def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document) -> Outcome | None:
-    if policy == "continuous-naive" and fit.beside is not None:
-        return simulate(policy, jobs, Scenario(fit.beside, cap=document["batch_cap"]))
+def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document, pace_s: float) -> Outcome | None:
     if policy not in PIPELINES:
-        return simulate(policy, jobs, Scenario(fit.engine, cap=document["batch_cap"]))
-    if fit.pipeline is None:
-        return None
+        beside = policy == "continuous-naive" and fit.beside
+        profile = _scaled(beside or fit.engine, pace_s)
+        return simulate(policy, jobs, Scenario(profile, cap=document["batch_cap"]))
     tuned = document["static"]
+    if not tuned["times"]:
+        return None
+    plain = _pipeline_profile(fit.engine, tuned["times"], jobs[0].rows)
+    cost = CostModel(_scaled(plain, fit.pipeline * pace_s / tuned["pace_s"]))
     batching = Batching(tuned["cap"], tuned["window_s"]) if policy == "static" else Batching()
-    return PipelineRun(CostModel(fit.pipeline), jobs, batching, gpus=1, policy=policy).run()
+    return PipelineRun(cost, jobs, batching, gpus=1, policy=policy).run()
 
 
 def _fit(profiles: list[Profile], document: Document, jobs: list[SimJob]) -> Fit:
     profile, *rest = profiles
     items = {item["policy"]: item for item in document["policies"]}
-    pipeline = _pipeline_profile(profile, document["static"].get("times") or {})
-    plain = Fit(profile, None, pipeline)
-    factor = _factor("continuous", items, jobs, plain, document)
+    pipeline = _factor("diffusers", items, jobs, Fit(profile), document)
+    factor = _factor("continuous", items, jobs, Fit(profile), document)
     engine = _scaled(profile, factor)
-    if pipeline is not None:
-        pipeline = _scaled(pipeline, _factor("diffusers", items, jobs, plain, document))
     skips = {}
     for policy, quality in (("synerdiff", "balanced"), ("synerdiff-fast", "fast")):
         if policy in items:
@@ -100,11 +87,11 @@ def _fit(profiles: list[Profile], document: Document, jobs: list[SimJob]) -> Fit
 
 
 def _factor(policy: str, items: Mapping[str, Document], jobs: list[SimJob], fit: Fit, document: Document) -> float:
-    """Measured over simulated time of the whole trace."""
-    outcome = _simulate(policy, jobs, fit, document)
-    if policy not in items or outcome is None:
+    """Measured over simulated time of the whole trace, at the pace it was measured at."""
+    if policy not in items:
         return 1.0
-    return float(outcome.images_per_s / items[policy]["images_per_s"])
+    outcome = _simulate(policy, jobs, fit, document, items[policy]["pace_s"])
+    return 1.0 if outcome is None else float(outcome.images_per_s / items[policy]["images_per_s"])
 
 
 def _refresh(
@@ -138,15 +125,14 @@ def _scaled(profile: Profile, factor: float) -> Profile:
     )
 
 
-def _pipeline_profile(profile: Profile, times: Mapping[str, Mapping[str, float]]) -> Profile | None:
-    """The plain pipeline as the bench's tuner timed it: a step by rows, and everything else as the decode."""
-    if not times:
-        return None
+def _pipeline_profile(profile: Profile, times: Mapping[str, Mapping[str, float]], rows: int) -> Profile:
+    """The plain pipeline as the bench's tuner timed it for jobs of so many rows: a step by rows, and everything else as
+    the decode."""
     sizes = sorted(int(cap) for cap in times)
     fixed = fmean(times[str(cap)]["fixed_s"] / cap for cap in sizes)
     return replace(
         profile,
-        rows=tuple(2 * cap for cap in sizes),
+        rows=tuple(rows * cap for cap in sizes),
         unet_s=tuple(times[str(cap)]["step_s"] for cap in sizes),
         granularities=(Granularity("whole", (fixed,)),),
         pairs=None,

@@ -44,6 +44,11 @@ def test_every_policy_is_measured(document: dict[str, object]) -> None:
         assert wanted | {"ceiling_share", "ssim", "failed"} <= set(item)
 
 
+def test_the_pace_of_the_machine_is_taken_at_each_run_and_at_the_tuning(document: dict[str, object]) -> None:
+    assert document["static"]["pace_s"] > 0  # type: ignore[index]
+    assert all(item["pace_s"] > 0 for item in policies(document).values())  # type: ignore[operator]
+
+
 def test_exact_policies_run_every_row_and_make_the_same_images(document: dict[str, object]) -> None:
     rows = sum(2 * (2 + index % 2) for index in range(3))
     for name in ("diffusers", "static", "continuous", "continuous-naive", "synerdiff-exact"):

@@ -59,6 +59,16 @@ def test_unet_calls_have_the_rows_asked_for_in_every_family(family: str, tmp_pat
             assert work.unet_call(rows)().shape == (rows, 4, 8, 8)
 
 
+@pytest.mark.parametrize(("taken", "found"), [((0.02, 0.015), 0.015), ((0.3,), 0.3)])
+def test_a_short_call_is_timed_after_one_like_it(
+    taken: tuple[float, ...], found: float, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(taken)
+    monkeypatch.setattr(Workload, "seconds", lambda *_: next(clock))
+    assert Workload(model, 64, 64).time_unet(1) == (found,)
+    assert not list(clock)
+
+
 def test_a_profile_of_another_model_or_device_is_refused(profile: Profile, model: LoadedModel) -> None:
     check_profile(profile, model)
     others = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from synerdiff.bench import report
 from synerdiff.bench.ceiling import Ceiling
 from synerdiff.bench.continuous import run_engine
 from synerdiff.bench.outcome import Run
+from synerdiff.bench.pace import Pace
 from synerdiff.bench.pipeline import Batching, Pipeline, run_static
 from synerdiff.bench.plans import naive_plan
 from synerdiff.bench.steering import Scheduler
@@ -83,6 +85,8 @@ class Suite:
         self.pipeline.generate([replace(trace[0].request, steps=2)])
         self.batching = Batching()
         self.batch_times: dict[int, BatchTime] = {}
+        self._pace = Pace(model)
+        self.tuned_at_pace_s = self._pace.seconds()
         if "static" in settings.policies:
             self.batch_times = measure(self.pipeline, trace[0].request)
             self.batching = best_batching(self.trace, self.batch_times, closed=settings.closed)
@@ -119,6 +123,7 @@ class Suite:
         """Every policy in every round; returns the bench's JSON document."""
         runs: dict[str, list[Run]] = {name: [] for name in self.settings.policies}
         ceilings: dict[str, list[float]] = {name: [] for name in self.settings.policies}
+        paces: dict[str, list[float]] = {name: [] for name in self.settings.policies}
         shape = own_shape(self.model)
         warm = Ceiling(self.model, _context(self.pipeline), "fast")
         warm.warm_up(2 * self.settings.capacity, shape.height, shape.width)
@@ -127,18 +132,22 @@ class Suite:
         for number in range(self.settings.rounds):
             kinds = (None, "exact", "fast")
             bare = {kind: Ceiling(self.model, _context(self.pipeline), kind) for kind in kinds}
-            for name, done in runs.items():
+            for name in _turned(list(runs), number):
                 if number and name in once:
                     continue
                 progress(f"{name}, round {number + 1}", sum(map(len, runs.values())), total)
-                done.append(self.run(name))
-                ceilings[name].append(bare[_calls_of(name)].seconds(done[-1]))
+                before = self._pace.seconds()
+                runs[name].append(self.run(name))
+                paces[name].append((before + self._pace.seconds()) / 2)
+                ceilings[name].append(bare[_calls_of(name)].seconds(runs[name][-1]))
         progress("done", total, total)
-        return self._document(runs, ceilings)
-
-    def _document(self, runs: dict[str, list[Run]], ceilings: dict[str, list[float]]) -> dict[str, Any]:
         reference = runs["diffusers"][-1]
-        found = [report.figures(runs[n], ceilings[n], reference, _quality(n)) for n in runs]
+        found = [
+            report.figures(runs[n], ceilings[n], reference, _quality(n)) | {"pace_s": median(paces[n])} for n in runs
+        ]
+        return self._document(found)
+
+    def _document(self, found: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "machine": machine(),
             "model": self.model.name,
@@ -152,10 +161,17 @@ class Suite:
             "static": {
                 "cap": self.batching.cap,
                 "window_s": self.batching.window_s,
+                "pace_s": self.tuned_at_pace_s,
                 "times": {str(cap): asdict(time) for cap, time in self.batch_times.items()},
             },
             "policies": found,
         }
+
+
+def _turned(names: list[str], number: int) -> list[str]:
+    """Another one begins each round, so that none is always behind the same neighbour."""
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 def _quality(policy: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -19,7 +18,7 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import GRANULARITIES
 from synerdiff.engine.decoding import DecodeQueue
 from synerdiff.engine.denoise import UNetCall, call_unet, fixed_rows_unet, guide, own_shape
-from synerdiff.engine.executors import Executor, SlotTimes, make_executor
+from synerdiff.engine.executors import Executor, make_executor
 from synerdiff.engine.groups import Group, Groups
 from synerdiff.engine.guidance import Guidance
 from synerdiff.engine.image import pixel_rows
@@ -28,10 +27,10 @@ from synerdiff.engine.keeping import Keeping
 from synerdiff.engine.leaving import Arrived, Leaving
 from synerdiff.engine.memory import RowLimits, is_out_of_memory, release_cached
 from synerdiff.engine.model import LoadedModel
-from synerdiff.engine.prediction import SlotPrediction
 from synerdiff.engine.preview import Previews
 from synerdiff.engine.sample import Sample
 from synerdiff.engine.shape import Shape
+from synerdiff.engine.slots import Ran, Slot, SlotReports
 from synerdiff.engine.types import (
     Event,
     ImageReady,
@@ -40,40 +39,12 @@ from synerdiff.engine.types import (
     Parted,
     Request,
     SetAside,
-    SlotReport,
     Waits,
 )
 from synerdiff.policy import Action, PlanView, Profile, default_plan
 from synerdiff.policy.width import Width
 from synerdiff.protocol.errors import ErrorInfo, NonFiniteImage, OutOfMemory, PlanError, SynerDiffError
 from synerdiff.protocol.job import QUALITIES
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slot:
-    """What one slot runs: the group that steps (None: the UNet rests), which of its members skip the
-    unconditional pass, the decode work, and the seconds that should take (0: not known)."""
-
-    group: Group | None
-    skipping: frozenset[int]
-    decodes: list[Callable[[], int]]
-    predicted_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What slot number ``slot`` did: rows of the UNet call, decode chunks, the newest times that are known, the
-    members that had no memory, the rows that were skipped, and how often the call was cut. Where it ``starved``, the
-    step as a whole found no memory and was not made."""
-
-    slot: int
-    rows: int
-    chunks: int
-    times: SlotTimes | None
-    unfit: frozenset[int]
-    skipped: int = 0
-    splits: int = 0
-    starved: bool = False
 
 
 class Engine:
@@ -106,8 +77,7 @@ class Engine:
         self._unet = fixed_rows_unet(model, self.config)
         self._previews = Previews(model, self.config.preview_s, clock)
         self._admission = Admission(model, self.config, self._guidance, self._groups, self._limits, clock)
-        self._prediction: SlotPrediction | None = None
-        self._predicted: dict[int, float] = {}
+        self._reports = SlotReports()
         self._starved = False  # since the last step that was made
         self._torn = False  # a step has begun to change its samples and has not ended
         self._keeping = Keeping(model, self.config, self._jobs, self._groups, clock)
@@ -180,7 +150,7 @@ class Engine:
 
     def predict_by(self, profile: Profile) -> None:
         """Say in each slot's report what the slot should have taken by this profile."""
-        self._prediction = SlotPrediction(profile)
+        self._reports.predict_by(profile)
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
@@ -191,7 +161,7 @@ class Engine:
         begun = self._clock()
         slot = self._plan_slot()
         ran = self._run_slot(slot)
-        self._predicted[ran.slot] = slot.predicted_s
+        self._reports.began(ran.slot, slot.predicted_s)
         if slot.group is not None and ran.starved:
             events += self._ease(slot, slot.group)
         elif slot.group is not None:
@@ -201,7 +171,8 @@ class Engine:
             events += self._keeping.due(stepped)
         events += self._retire_images()
         events += self._waits(events)
-        events.append(self._report(ran, self._clock() - begun))
+        measured_s = self._clock() - begun
+        events.append(self._reports.report(ran, measured_s, active=self.active, waiting=self.decoding))
         return events
 
     def _admit(self) -> list[Event]:
@@ -232,13 +203,12 @@ class Engine:
         return Slot(group if steps else None, skipping, self._decodes.work(action, table), predicted_s)
 
     def _predict(self, group: Group | None, rows: int, action: Action, waiting: int) -> float:
-        """Seconds of a slot by the profile; 0 without one, or with images of another size than its own."""
-        prediction = self._prediction
-        if prediction is None or not self._decodes.all_fit(prediction.fits):
-            return 0.0
-        if group is not None and not prediction.fits(*group.size(self.model)):
-            return 0.0
-        return prediction.seconds(0 if group is None else rows, action, self._plan.table, waiting)
+        """Seconds of a slot by the profile; 0 where that does not tell."""
+
+        def fit(size_fits: Callable[[int, int], bool]) -> bool:
+            return self._decodes.all_fit(size_fits) and (group is None or size_fits(*group.size(self.model)))
+
+        return self._reports.expected_s(0 if group is None else rows, action, self._plan.table, waiting, fit)
 
     def _skipping(self, group: Group) -> frozenset[int]:
         """Positions of the members that skip the unconditional pass at their next step."""
@@ -389,28 +359,6 @@ class Engine:
     def _fail(self, job_id: str, error: ErrorInfo) -> JobFailed:
         self.cancel(job_id)
         return JobFailed(job_id, error)
-
-    def _report(self, ran: Ran, measured_s: float) -> SlotReport:
-        times = ran.times
-        if times is None:
-            predicted_s = 0.0
-        else:
-            # A device that is not waited for tells an earlier slot's times, and those are what it took.
-            predicted_s = self._predicted.pop(times.slot, 0.0)
-            measured_s = measured_s if times.slot == ran.slot else times.slot_s
-            self._predicted = {slot: each for slot, each in self._predicted.items() if slot > times.slot}
-        return SlotReport(
-            predicted_s=predicted_s,
-            measured_s=measured_s,
-            rows=ran.rows,
-            chunks=ran.chunks,
-            active=self.active,
-            waiting=self.decoding,
-            unet_s=0.0 if times is None else times.unet_s,
-            vae_s=0.0 if times is None else times.vae_s,
-            skipped=ran.skipped,
-            splits=ran.splits,
-        )
 
 
 def _no_memory(sample: Sample) -> ErrorInfo:
