@@ -113,6 +113,9 @@ class FakeBridge:
             self.admitted[0].tell(Gone(self.hands_out))
         return not self.made
 
+    def mourns(self, run: Run) -> bool:
+        return self.pid is None
+
     def cancel(self, run: Run) -> None:
         self.cancelled.append(run.id)
 
@@ -416,6 +419,28 @@ def test_a_job_that_is_to_leave_ends_as_the_engine_has_said_already(
     bench.bridge.made, bench.bridge.hands_out = True, None  # the router has dropped the run
     bench.follow()
     assert [each[0] for each in bench.ledger.ends] == [end]
+
+
+@pytest.mark.parametrize(
+    ("behind", "pid", "end"),
+    [
+        ([EngineLost("SIGSEGV")], 1, "crashed"),
+        ([Moved(6, 20, 0.1), EngineLost("SIGSEGV")], 1, "crashed"),
+        ([], None, "crashed"),  # the bridge saw the engine's end, and has not told yet
+        ([], 1, "hand_back"),
+        ([Failed(ErrorInfo(code="x", message="broken"))], 1, "hand_back"),
+    ],
+)
+def test_a_crash_behind_an_order_to_leave_at_once_is_told_as_one(behind: list[Any], pid: int | None, end: str) -> None:
+    def leave(run: Run) -> None:
+        for news in [GiveBack("the worker is leaving", at_once=True), *behind]:
+            run.tell(news)
+
+    bench = Bench(leave)
+    bench.bridge.pid = pid
+    bench.follow()
+    assert [each[0] for each in bench.ledger.ends] == [end]
+    assert bench.bridge.parted == [], "nothing waits for the engine"
 
 
 @pytest.mark.parametrize(("trial", "steps"), [(None, [4, 9, 15, 20]), (20, [9, 20]), (18, [19, 20])])

@@ -143,6 +143,11 @@ class Bridge:
                 self._send(Part(run.id))
             return here
 
+    def mourns(self, run: Run) -> bool:
+        """Whether the engine was lost with a run's job in it, which is yet to be told."""
+        lost = self._process is None and not self._stopping.is_set()
+        return lost and self._router.run(run.id) is run
+
     def set_plan(self, plan: SetPlan) -> None:
         """Have the engine follow a plan; a process that is started later gets it too."""
         before = self._plan

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty
 from typing import Protocol
@@ -268,11 +269,22 @@ class Runner:
         uploading = run.phase is Phase.UPLOADING
         if order.how and (uploading or run.parting):
             return None  # it leaves its place by itself
+        if order.at_once and (lost := self._lost(run)) is not None:
+            return self._crashed(run, lost.reason)
         if order.at_once or uploading:
             return self._hand_back(run, order)
         if not run.parting and (self._bridge.part(run) or not order.how):
             run.parting = order
         return None
+
+    def _lost(self, run: Run) -> EngineLost | None:
+        """What was said behind an order that bears no waiting: a crash is no less one for it."""
+        with suppress(Empty):
+            while True:
+                match run.news.get_nowait():
+                    case EngineLost() as lost:
+                        return lost
+        return EngineLost("the engine ended under it") if self._bridge.mourns(run) else None
 
     # Ending
 

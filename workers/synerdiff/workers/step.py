@@ -19,6 +19,7 @@ from synerdiff.telemetry.exposition import OK, Exposition, registry_of
 from synerdiff.workers.broker import on_malformed
 from synerdiff.workers.deadletters import DeadLetters
 from synerdiff.workers.messages import EngineSpec
+from synerdiff.workers.overdue import Overdue
 from synerdiff.workers.reports import Tell
 from synerdiff.workers.runner import HintSender, Outcome
 from synerdiff.workers.worker import GpuWorker
@@ -28,6 +29,7 @@ log = get_logger(__name__)
 EXIT_CANNOT_START = 2
 EXIT_FAILING = 3
 EXIT_FORCED = 128 + signal.SIGTERM
+OVERDUE_S = 15.0  # past the grace: above what handing back, ending the engine and deregistering take at most
 
 
 class Host:
@@ -39,6 +41,7 @@ class Host:
         self.name = name
         self.worker: GpuWorker | None = None
         self.consuming = False
+        self.grace_s = settings.grace_s
         self._settings = settings
         self._spec = spec
         self._send_hints = send_hints
@@ -149,10 +152,14 @@ def _flush(flush: Callable[[], None]) -> None:
 
 
 class Departure:
-    """The first SIGTERM or SIGINT lets jobs finish within the grace; the second one leaves at once."""
+    """The first SIGTERM or SIGINT lets jobs finish within the grace; the second one leaves at once.
+
+    What takes ``OVERDUE_S`` longer than that is cut off: every call to a Redis that does not answer takes seconds.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._overdue = Overdue(self._cut_off)
         self._asked = False
         self._leaving: threading.Thread | None = None
 
@@ -160,6 +167,7 @@ class Departure:
         """Take the signals over from Celery, whose warm shutdown waits for tasks for ever."""
         if threading.current_thread() is not threading.main_thread():
             return
+        self._overdue.start()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
 
@@ -167,6 +175,7 @@ class Departure:
         if self._asked:
             # Not in the handler itself: it may have interrupted a thread that holds a lock.
             if self._leaving is None:
+                self._overdue.within(OVERDUE_S)
                 self._leaving = threading.Thread(target=self._leave_now, name="leave-now", daemon=True)
                 self._leaving.start()
             return
@@ -174,6 +183,7 @@ class Departure:
         worker = self._host.worker
         if worker is None:
             raise SystemExit(os.EX_OK)
+        self._overdue.within(self._host.grace_s + OVERDUE_S)
         worker.gate.close_soon()
         state.should_stop = os.EX_OK
 
@@ -181,6 +191,10 @@ class Departure:
         """Let a departure at once end the process: the drain that it cut short would exit as if it had finished."""
         if self._leaving is not None:
             self._leaving.join()
+
+    def _cut_off(self) -> None:
+        log.warning("did not leave in time; what is held is left to its leases")
+        os._exit(EXIT_FORCED)
 
     def _leave_now(self) -> None:
         log.warning("leaving at once")

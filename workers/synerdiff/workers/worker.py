@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -41,6 +42,7 @@ BEAT_S = 1.0
 RENEWALS = 8  # in a lease: a Redis that was away for 5 s, which nobody takes for a gap, is asked again in time
 VITAL = ("leases", "heartbeat")  # others may wait for an object store that does not answer
 STUCK_S = 120.0  # above what a call to a Redis that does not answer may take
+BRIEF_S = 1.0
 RETURN_S = 5.0  # what handing back takes at most while the ledger answers
 
 
@@ -67,6 +69,13 @@ def engine_spec(settings: Settings) -> EngineSpec:
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
+
+
+def _briefly(call: Callable[[], None]) -> None:
+    """Call, and wait no longer than a Redis that answers takes: one that does not holds a call for many seconds."""
+    calling = threading.Thread(target=call, name="leaving", daemon=True)
+    calling.start()
+    calling.join(BRIEF_S)
 
 
 def warn_of_acl(ledger: Ledger) -> None:
@@ -233,7 +242,7 @@ class GpuWorker:
             self._state = "draining"
         deadline = time.monotonic() + self._settings.grace_s
         log.info("worker draining", jobs=len(self._leases), grace_s=self._settings.grace_s)
-        self._say_state()
+        _briefly(self._say_state)
         for run in self._leases.held:
             if run.phase is Phase.WAITING:
                 run.tell(GiveBack("the worker is leaving"))  # nothing is lost, and another worker starts it now
@@ -264,7 +273,7 @@ class GpuWorker:
             run.tell(GiveBack("the worker is leaving", at_once=True))
         self.gate.wait_empty(1.0)
         self.kill()
-        self._deregister()
+        _briefly(self._deregister)
 
     def _deregister(self) -> None:
         try:
