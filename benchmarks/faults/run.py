@@ -30,6 +30,7 @@ from synerdiff.protocol.errors import SynerDiffError
 
 END_S = 900.0  # a job that is stuck is found all the same, only later
 CALM_S = 60.0
+FIRST_GRACE_S = 3.0  # by then the grace of a scheduler's first look makes no lease longer than a renewal does
 PAUSE_S = (1.0, 5.0)
 
 __all__ = ["FAULTS", "Plan", "injections", "run"]
@@ -65,6 +66,7 @@ def run(plan: Plan, directory: Path, progress: Progress) -> dict[str, Any]:
         ledger = Ledger.connect(fleet.redis.url)
         if not fleet.wait_whole(ledger):
             raise SystemExit(f"the workers did not start; see {directory / 'logs'}")
+        time.sleep(FIRST_GRACE_S)
         admin = redis.Redis.from_url(fleet.redis.url, decode_responses=True)
         hints = Hints(celery_app(fleet.redis.url))
         load = Load(fleet.settings, history, random.Random(plan.seed), plan.open_jobs, plan.steps)

@@ -104,6 +104,13 @@ class LedgerMachine(RuleBasedStateMachine):
         if old is None:
             self.model.jobs[job_id] = ModelJob(fields, deadline_s, self.clock.now)
 
+    @rule(worker=workers, really=st.booleans())
+    def a_full_worker_asks(self, worker: str, really: bool) -> None:
+        waiting = [job_id for job_id, job in self.model.jobs.items() if job.state == "queued" and job.suspect]
+        if self.ledger.set_aside(POOL, worker, really=really):
+            assert waiting
+            assert worker in self.model.workers
+
     def heartbeat(self, worker: str, state: Any, capacity: int) -> None:
         self.ledger.heartbeat(WorkerReport(name=worker, pool=POOL, capacity=capacity, state=state), TTL_S)
         self.model.workers[worker] = ModelWorker(self.clock.now + TTL_S, self.clock.now)

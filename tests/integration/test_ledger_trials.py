@@ -140,3 +140,32 @@ def test_the_next_suspects_hint_comes_at_once_and_is_for_the_worker_that_is_set_
     assert fleet.claim(busy, "b") == Refused("elsewhere")
     assert isinstance(fleet.claim(aside, "b"), Claim)
     audit(redis_client, POOL)
+
+
+def test_a_full_worker_is_set_aside_where_no_other_takes_the_suspect(redis_client: redis.Redis) -> None:
+    """A full worker follows no hint, so it asks by itself: first whether, then for good."""
+    fleet = Fleet(redis_client, capacity=1)
+    broken, full, other = (fleet.start_worker() for _ in range(3))
+    submit(fleet.ledger, "a", "b", "c")
+    claim = fleet.claim(broken, "a")
+    assert isinstance(claim, Claim)
+    held = fleet.claim(full, "b")
+    assert isinstance(held, Claim)
+    assert not fleet.ledger.set_aside(POOL, full, really=True), "nobody waits"
+    fleet.ledger.hand_back("a", claim.token, "it broke", "crashed")
+    fleet.clock.advance(1)
+    assert fleet.ledger.set_aside(POOL, full, really=False)
+    assert fleet.ledger.set_aside(POOL, full, really=True)
+    assert not fleet.ledger.set_aside(POOL, full, really=True), "it is set aside already"
+    assert not fleet.ledger.set_aside(POOL, other, really=True), "of three one is enough"
+    audit(redis_client, POOL)
+    assert fleet.claim(full, "a") == Refused("drain")
+    fleet.ledger.hand_back("b", held.token, "a job had to run alone")
+    alone = fleet.claim(full, "a")
+    assert isinstance(alone, Claim)
+    assert alone.alone
+    assert fleet.claim(full, "c") == Refused("alone")
+    fleet.ledger.finish("a", alone.token, RESULT)
+    fleet.clock.advance(1)
+    assert isinstance(fleet.claim(full, "c"), Claim)
+    audit(redis_client, POOL)

@@ -20,7 +20,7 @@ from synerdiff.workers import runner
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
-from synerdiff.workers.makeway import MOST_ASIDES, least_urgent
+from synerdiff.workers.makeway import MOST_ASIDES, MakeWay, least_urgent
 from synerdiff.workers.router import Router
 from synerdiff.workers.runner import Outcome, Runner, Serving
 from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Moved, Phase, Revoked, Run
@@ -252,6 +252,32 @@ def test_the_job_that_makes_way_is_the_least_urgent_with_the_least_to_lose() -> 
     assert least_urgent([*stays, held("above", level=4), old, young]) is young
     waiting = held("waiting", phase=Phase.WAITING, claimed_at=0.0)
     assert least_urgent([old, young, waiting]) is waiting
+
+
+def test_a_full_worker_makes_room_for_a_suspect_that_waits_at_two_looks() -> None:
+    bench, asked = Bench(lambda run: None), list[bool]()
+    answers = iter([True, True, True, False, True])
+
+    class Asked:
+        def set_aside(self, pool: str, worker: str, *, really: bool) -> bool:
+            asked.append(really)
+            return next(answers)
+
+        def make_way(self, *_: Any) -> bool:
+            return False
+
+    look = MakeWay(cast(Ledger, Asked()), bench.leases, pool="m", worker="w", capacity=1).look
+    run = Run(JOB, 5, phase=Phase.ACTIVE)
+    look()
+    assert asked == [], "it has a free place"
+    with bench.leases.holding(run):
+        look()
+        assert run.news.empty()
+        look()
+        assert run.news.get_nowait() == GiveBack("a job had to run alone")
+        for _ in range(3):
+            look()
+    assert asked == [False, True, False, True, False]
 
 
 def test_a_late_result_changes_nothing() -> None:

@@ -38,6 +38,10 @@ class LatentOperations(Operations):
         """
         return bool(self.scripts.run("make_way", pool, level, patience_s))
 
+    def set_aside(self, pool: str, worker: str, *, really: bool) -> bool:
+        """Whether a job waits that must run alone, and this worker may be set aside for it; with ``really`` it is."""
+        return bool(self.scripts.run("set_aside", pool, worker, "1" if really else ""))
+
     def last_revoked(self, pool: str) -> str:
         """Where the stream of revoked jobs ends now, for :meth:`revoked`."""
         with translated(self.client):

@@ -17,11 +17,14 @@ PATIENCE_S = 3.0  # what another worker that is asked has to find a place
 class MakeWay:
     """Asks the ledger, while no place is free, whether a job of a higher priority waits.
 
-    The job that makes way keeps its latents, goes back to the queue one priority higher, and goes on from there.
+    The job that makes way keeps its latents, goes back to the queue one priority higher, and goes on from there. Where
+    a job that must run alone waits at two looks, which no worker with a free place has taken, all of them make room.
     """
 
-    def __init__(self, ledger: Ledger, leases: Leases, *, pool: str, capacity: int) -> None:
+    def __init__(self, ledger: Ledger, leases: Leases, *, pool: str, worker: str, capacity: int) -> None:
         self._ledger = ledger
+        self._worker = worker
+        self._waited = False  # at the last look, a job that must run alone
         self._leases = leases
         self._pool = pool
         self._capacity = capacity
@@ -30,6 +33,14 @@ class MakeWay:
         """Hand a job back if one is to make way. Raises :class:`LedgerUnavailable`."""
         held = self._leases.held
         if len(held) < self._capacity:
+            self._waited = False
+            return
+        waits = self._ledger.set_aside(self._pool, self._worker, really=self._waited)
+        if waits and self._waited:
+            log.info("worker makes room for jobs that must run alone", jobs=len(held))
+            self._leases.make_room("a job had to run alone")
+        self._waited = waits and not self._waited
+        if waits:
             return
         run = least_urgent(held)
         if run is not None and self._ledger.make_way(self._pool, run.level, PATIENCE_S):

@@ -225,7 +225,7 @@ class GpuWorker:
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
         self._begin("discards", SWEEP_S, self._discards.sweep)
-        make_way = MakeWay(self.ledger, self._leases, pool=self.pool, capacity=self._capacity)
+        make_way = MakeWay(self.ledger, self._leases, pool=self.pool, worker=self.name, capacity=self._capacity)
         self._begin("make-way", BEAT_S, make_way.look)
         self._begin("revocations", 0.05, Revocations(self.ledger, self._leases, pool=self.pool).listen)
 

@@ -35,12 +35,6 @@ if record.place == 'waiting' then return refused('not_released') end
 if call('HGET', P .. 'counters:' .. pool, 'paused') == '1' then return refused('paused') end
 if num(call('ZSCORE', P .. 'workers:' .. pool, worker)) <= now then return refused('unregistered') end
 
--- Up to half the workers, and at least one, are set aside for jobs that must run alone.
-local function may_set_aside()
-  if call('HEXISTS', alone, worker) == 1 then return true end
-  return call('HLEN', alone) < math.max(1, math.floor(call('ZCARD', P .. 'workers:' .. pool) / 2))
-end
-
 -- An idle worker is ready at once: one that still makes room is ordinary again.
 local function take_over()
   local entries = call('HGETALL', alone)
@@ -65,13 +59,13 @@ end
 local quarantined = record.place == 'quarantine'
 if quarantined then
   if call('EXISTS', inflight) == 1 then
-    if num(call('HGET', P .. 'capacities:' .. pool, worker)) == 0 or not may_set_aside() then
+    if num(call('HGET', P .. 'capacities:' .. pool, worker)) == 0 or not may_set_aside(pool, worker) then
       return refused(somebody_is_free() and 'elsewhere' or 'busy')
     end
     call('HSETNX', alone, worker, '')
     return refused(call('HGET', alone, worker) == '' and 'drain' or 'busy')
   end
-  if not may_set_aside() and not take_over() then return refused('busy') end
+  if not may_set_aside(pool, worker) and not take_over() then return refused('busy') end
   call('HSET', alone, worker, id)
 elseif call('HEXISTS', alone, worker) == 1 then
   return refused('alone')

@@ -13,6 +13,13 @@ local function hint_again(pool)
   end
 end
 
+-- Up to half the workers, and at least one, are set aside for jobs that must run alone.
+local function may_set_aside(pool, worker)
+  local alone = P .. 'alone:' .. pool
+  if call('HEXISTS', alone, worker) == 1 then return true end
+  return call('HLEN', alone) < math.max(1, math.floor(call('ZCARD', P .. 'workers:' .. pool) / 2))
+end
+
 -- No job is left that must run alone: workers that made room for one are ordinary again.
 local function free_reserved(pool)
   local alone = P .. 'alone:' .. pool
