@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from synerdiff.policy.cost import CostModel
 from synerdiff.policy.profile import Granularity, Profile, SkipShare, parse_profile
@@ -25,11 +26,13 @@ REFRESHES = tuple(round(1.0 + 0.1 * step, 1) for step in range(1, 80))
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Profiles of the engine, and of the engine with decodes beside its calls, scaled to what the fitted trace took on
-    a machine whose pace is one second; and the factor between the plain pipeline and its tuner's times."""
+    a machine whose pace is one second; and the factor between the plain pipeline and its tuner's times, which are the
+    fitted trace's where the rows of an image are the same (``tuned``, by those), and else those of the trace itself."""
 
     engine: Profile
     beside: Profile | None = None
     pipeline: float = 1.0
+    tuned: Mapping[int, Document] = field(default_factory=dict)
 
 
 def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
@@ -65,17 +68,20 @@ def _simulate(policy: str, jobs: list[SimJob], fit: Fit, document: Document, pac
         profile = _scaled(beside or fit.engine, pace_s)
         return simulate(policy, jobs, Scenario(profile, cap=document["batch_cap"]))
     tuned = document["static"]
-    if not tuned["times"]:
+    rows = jobs[0].rows
+    timed = fit.tuned.get(rows) or tuned
+    if not timed["times"]:
         return None
-    plain = _pipeline_profile(fit.engine, tuned["times"], jobs[0].rows)
-    cost = CostModel(_scaled(plain, fit.pipeline * pace_s / tuned["pace_s"]))
+    pipeline = TimedPipeline(timed["times"], rows, fit.pipeline * pace_s / timed["pace_s"])
     batching = Batching(tuned["cap"], tuned["window_s"]) if policy == "static" else Batching()
-    return PipelineRun(cost, jobs, batching, gpus=1, policy=policy).run()
+    cost = CostModel(pipeline.profile(fit.engine))
+    return PipelineRun(cost, jobs, batching, gpus=1, policy=policy, fixed_s=pipeline.fixed_s).run()
 
 
 def _fit(profiles: list[Profile], document: Document, jobs: list[SimJob]) -> Fit:
     profile, *rest = profiles
     items = {item["policy"]: item for item in document["policies"]}
+    tuned = {jobs[0].rows: document["static"]} if document["static"]["times"] else {}
     pipeline = _factor("diffusers", items, jobs, Fit(profile), document)
     factor = _factor("continuous", items, jobs, Fit(profile), document)
     engine = _scaled(profile, factor)
@@ -83,7 +89,7 @@ def _fit(profiles: list[Profile], document: Document, jobs: list[SimJob]) -> Fit
     for policy, quality in (("synerdiff", "balanced"), ("synerdiff-fast", "fast")):
         if policy in items:
             skips[quality] = _refresh(policy, quality, items[policy]["rows_skipped"], jobs, engine, document)
-    return Fit(replace(engine, skips=skips), _scaled(rest[0], factor) if rest else None, pipeline)
+    return Fit(replace(engine, skips=skips), _scaled(rest[0], factor) if rest else None, pipeline, tuned)
 
 
 def _factor(policy: str, items: Mapping[str, Document], jobs: list[SimJob], fit: Fit, document: Document) -> float:
@@ -117,6 +123,7 @@ def _scaled(profile: Profile, factor: float) -> Profile:
     return replace(
         profile,
         unet_s=tuple(factor * s for s in profile.unet_s),
+        exact_s=tuple(factor * s for s in profile.exact_s),
         granularities=cuts,
         pairs=pairs,
         slot_s=factor * profile.slot_s,
@@ -125,19 +132,30 @@ def _scaled(profile: Profile, factor: float) -> Profile:
     )
 
 
-def _pipeline_profile(profile: Profile, times: Mapping[str, Mapping[str, float]], rows: int) -> Profile:
-    """The plain pipeline as the bench's tuner timed it for jobs of so many rows: a step by rows, and everything else as
-    the decode."""
-    sizes = sorted(int(cap) for cap in times)
-    fixed = fmean(times[str(cap)]["fixed_s"] / cap for cap in sizes)
-    return replace(
-        profile,
-        rows=tuple(rows * cap for cap in sizes),
-        unet_s=tuple(times[str(cap)]["step_s"] for cap in sizes),
-        granularities=(Granularity("whole", (fixed,)),),
-        pairs=None,
-        executor="serial",
-        slot_s=0.0,
-        encode_s=0.0,
-        admit_s=0.0,
-    )
+@dataclass(frozen=True, slots=True)
+class TimedPipeline:
+    """The plain pipeline as the bench's tuner timed it for jobs of so many ``rows``, times a factor."""
+
+    times: Mapping[str, Mapping[str, float]]
+    rows: int
+    factor: float
+
+    def profile(self, engine: Profile) -> Profile:
+        """Its steps, as a profile that is the engine's in all else."""
+        return replace(
+            engine,
+            rows=tuple(self.rows * cap for cap in self._caps),
+            unet_s=tuple(self.factor * self.times[str(cap)]["step_s"] for cap in self._caps),
+            pairs=None,
+            executor="serial",
+            slot_s=0.0,
+        )
+
+    def fixed_s(self, images: int) -> float:
+        """What a batch of so many images takes beside its steps."""
+        known = [self.times[str(cap)]["fixed_s"] for cap in self._caps]
+        return self.factor * float(np.interp(images, self._caps, known))
+
+    @property
+    def _caps(self) -> list[int]:
+        return sorted(map(int, self.times))

@@ -89,7 +89,7 @@ class Model:
         job = self.jobs.get(job_id)
         if job is None or (job.state, job.token) != ("running", token):
             return False
-        job.step = step
+        job.step = step if kind == "step" else max(step, job.told)
         if kind == "step":
             job.stride = max(job.stride, step - job.told) if job.told else job.stride
             job.told = step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,25 @@ def test_the_engine_makes_the_same_images_with_streams_copies_and_graphs(rows: s
         engine.close()
     assert found[0].keys() == found[1].keys()
     assert max(abs(found[0][key] - found[1][key]).max() for key in found[0]) <= 2
+
+
+def test_a_denoising_step_does_not_wait_for_the_device(tmp_path: Path) -> None:
+    """Skipping samples included, whose measurements are asked for when the next slot is planned."""
+    model = load_model(make_checkpoint(tmp_path), device="cuda")
+    with closing(Engine(model, EngineConfig(executor="streams", preview_s=1e-9))) as engine:
+        engine.admit(request(steps=20, quality="fast"))
+        engine.admit(request("other", steps=20, negative_prompt="blue"))
+        for _ in range(18):  # to a slot that runs some unconditional rows and skips others
+            engine.step()
+            slot = engine._plan_slot()
+            if slot.skipping:
+                break
+        assert slot.skipping
+        assert slot.group is not None
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            with torch.inference_mode():
+                engine._step_group(slot.group, slot.skipping)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

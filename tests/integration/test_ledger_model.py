@@ -104,12 +104,27 @@ class LedgerMachine(RuleBasedStateMachine):
         if old is None:
             self.model.jobs[job_id] = ModelJob(fields, deadline_s, self.clock.now)
 
-    @rule(worker=workers, really=st.booleans())
-    def a_full_worker_asks(self, worker: str, really: bool) -> None:
-        waiting = [job_id for job_id, job in self.model.jobs.items() if job.state == "queued" and job.suspect]
-        if self.ledger.set_aside(POOL, worker, really=really):
-            assert waiting
+    @rule(worker=workers, how=st.sampled_from(["ask", "take", "still"]), repeat=repeats)
+    def a_full_worker_asks(self, worker: str, how: Any, repeat: bool) -> None:
+        """It is told of a suspect that waits; set aside is at most half of the fleet, at least one."""
+        before = self.aside()
+        suspect = self.ledger.set_aside(POOL, worker, how)
+        if repeat:
+            assert self.ledger.set_aside(POOL, worker, how) == suspect
+        if suspect is None:
+            assert self.aside() <= before
+            return
+        job = self.model.jobs[suspect]
+        assert (job.state, job.suspect) == ("queued", True)
+        assert (worker in self.aside()) == (how == "take" or worker in before)
+        if worker not in before:
             assert worker in self.model.workers
+            assert len(before) < max(1, len(self.model.workers) // 2)
+
+    def aside(self) -> set[str]:
+        """The workers that are set aside."""
+        found: Any = self.ledger.client.hkeys(f"synerdiff:alone:{POOL}")
+        return set(found)
 
     def heartbeat(self, worker: str, state: Any, capacity: int) -> None:
         self.ledger.heartbeat(WorkerReport(name=worker, pool=POOL, capacity=capacity, state=state), TTL_S)

@@ -151,19 +151,21 @@ def test_a_full_worker_is_set_aside_where_no_other_takes_the_suspect(redis_clien
     assert isinstance(claim, Claim)
     held = fleet.claim(full, "b")
     assert isinstance(held, Claim)
-    assert not fleet.ledger.set_aside(POOL, full, really=True), "nobody waits"
+    assert not fleet.ledger.set_aside(POOL, full, "take"), "nobody waits"
     fleet.ledger.hand_back("a", claim.token, "it broke", "crashed")
     fleet.clock.advance(1)
-    assert fleet.ledger.set_aside(POOL, full, really=False)
-    assert fleet.ledger.set_aside(POOL, full, really=True)
-    assert not fleet.ledger.set_aside(POOL, full, really=True), "it is set aside already"
-    assert not fleet.ledger.set_aside(POOL, other, really=True), "of three one is enough"
+    assert not fleet.ledger.set_aside(POOL, full, "still"), "it is not set aside yet"
+    assert fleet.ledger.set_aside(POOL, full, "ask") == "a"
+    assert [fleet.ledger.set_aside(POOL, full, "take") for _ in range(2)] == ["a", "a"], "the reply was lost"
+    assert fleet.ledger.set_aside(POOL, full, "still") == "a"
+    assert not fleet.ledger.set_aside(POOL, other, "take"), "of three one is enough"
     audit(redis_client, POOL)
     assert fleet.claim(full, "a") == Refused("drain")
     fleet.ledger.hand_back("b", held.token, "a job had to run alone")
     alone = fleet.claim(full, "a")
     assert isinstance(alone, Claim)
     assert alone.alone
+    assert not fleet.ledger.set_aside(POOL, full, "still"), "it has it"
     assert fleet.claim(full, "c") == Refused("alone")
     fleet.ledger.finish("a", alone.token, RESULT)
     fleet.clock.advance(1)

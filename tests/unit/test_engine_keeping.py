@@ -13,6 +13,7 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.keeping import WHOLE_COST, Keeping
 
 IMAGES = 8
+STEPS = 1000
 CHEAP_S = 0.0001
 
 
@@ -34,8 +35,8 @@ class Costs:
         self._costs_s = costs_s
         monkeypatch.setattr(keeping, "encode", self.encode)
         job = SimpleNamespace(
-            request=SimpleNamespace(job_id="j", steps=1000),
-            at_risk=lambda: 1000,
+            request=SimpleNamespace(job_id="j", steps=STEPS),
+            at_risk=lambda: STEPS,
             too_large=False,
             samples=[],
             steps_done=1,
@@ -71,3 +72,13 @@ def test_what_is_costly_to_keep_is_kept_seldom(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(9):
         costs.keeping.due(["j"])
     assert costs.keeping.interval() == pytest.approx(WHOLE_COST * 0.01 * IMAGES / 0.01 / 0.1, abs=1)
+
+
+def test_what_is_too_dear_for_any_job_is_tried_again_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = Costs(iter([1.0] * 9 + [CHEAP_S]), monkeypatch)
+    while costs.keeping.due(["j"]):
+        pass
+    assert costs.keeping.interval() >= STEPS
+    for _ in range(10_000):
+        costs.keeping.stepped(0.1, 1)
+    assert costs.keeping.due(["j"])

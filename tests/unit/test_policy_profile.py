@@ -27,6 +27,12 @@ def test_shipped_profiles_survive_a_round_trip_and_name_their_assumptions(name: 
     assert profile.assumptions
 
 
+def test_what_older_schedulers_do_not_know_is_only_written_where_it_says_something() -> None:
+    assert "exact_s" not in PLAIN
+    dearer = replace(SDXL, exact_s=(0.2, 0.3))
+    assert parse_profile(profile_document(dearer)) == dearer
+
+
 def test_the_id_depends_on_the_place_and_not_on_the_figures() -> None:
     slower = replace(SDXL, unet_s=tuple(2 * each for each in SDXL.unet_s))
     assert slower.profile_id == SDXL.profile_id

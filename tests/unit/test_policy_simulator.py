@@ -206,3 +206,12 @@ def test_samples_that_skip_leave_room_in_the_call() -> None:
     for _ in range(100):
         width.ran(rows=16, full=16)
     assert width.samples(8) == 8
+
+
+def test_few_rows_with_an_exact_image_take_what_the_profile_says_of_them() -> None:
+    plain = replace(CPU, exact_s=())
+    dearer = replace(CPU, exact_s=tuple(s + 0.01 for s in CPU.unet_s[:2]))
+    jobs = [SimJob(0.0, steps=10, quality="exact")]
+    for policy, slots in (("continuous", 10), ("synerdiff-exact", 10), ("synerdiff", 0)):
+        before, after = (simulate(policy, jobs, Scenario(each), PLANNER).e2e_s[0] for each in (plain, dearer))
+        assert after - before == pytest.approx(0.01 * slots), policy

@@ -16,7 +16,7 @@ from synerdiff.policy.shipped import shipped_profile
 from synerdiff.policy.simulator import Outcome, Scenario, SimJob, parse_trace, simulate, summary
 from synerdiff.policy.simulator.pipeline import Batching, PipelineRun
 
-PROFILE = replace(shipped_profile("cpu-tiny-emoji-128"), encode_s=0.0, skips={})
+PROFILE = replace(shipped_profile("cpu-tiny-emoji-128"), encode_s=0.0, exact_s=(0.02, 0.03), skips={})
 CAP = 6
 STEP_S = {1: 0.03, 2: 0.04, 4: 0.06}
 FIXED_S = 0.025
@@ -31,16 +31,20 @@ def written(out: Path, section: str, lines: list[dict[str, Any]]) -> list[SimJob
 def slower(profile: Profile, factor: float) -> Profile:
     cuts = tuple(Granularity(cut.name, tuple(factor * s for s in cut.chunk_s)) for cut in profile.granularities)
     unet_s = tuple(factor * s for s in profile.unet_s)
-    return replace(profile, unet_s=unet_s, granularities=cuts, slot_s=factor * profile.slot_s)
+    exact_s = tuple(factor * s for s in profile.exact_s)
+    return replace(profile, unet_s=unet_s, exact_s=exact_s, granularities=cuts, slot_s=factor * profile.slot_s)
 
 
 def pipeline(jobs: list[SimJob], factor: float, batching: Batching) -> Outcome:
     """The plain pipeline of a machine that takes ``factor`` times what the tuner saw."""
     rows = tuple(jobs[0].rows * cap for cap in STEP_S)
-    cuts = (Granularity("whole", (factor * FIXED_S,)),)
     unet_s = tuple(factor * s for s in STEP_S.values())
-    plain = replace(PROFILE, rows=rows, unet_s=unet_s, granularities=cuts, pairs=None, slot_s=0.0)
-    return PipelineRun(CostModel(plain), jobs, batching, gpus=1, policy="plain").run()
+    plain = replace(PROFILE, rows=rows, unet_s=unet_s, pairs=None, slot_s=0.0)
+
+    def fixed_s(images: int) -> float:
+        return factor * FIXED_S * images
+
+    return PipelineRun(CostModel(plain), jobs, batching, gpus=1, policy="plain", fixed_s=fixed_s).run()
 
 
 def measured(section: str, jobs: list[SimJob], pace: float, tuned_at: float) -> dict[str, Any]:

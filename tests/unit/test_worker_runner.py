@@ -11,7 +11,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from synerdiff.engine.types import ImageReady, ImageReceipt, ImageTimings, Request, Snapshot
+from synerdiff.engine.types import (
+    ImageReady,
+    ImageReceipt,
+    ImageTimings,
+    Previewed,
+    Request,
+    SetAside,
+    Snapshot,
+    Stepped,
+)
 from synerdiff.ledger import Claim, Ended, Ledger, Refused, Renewal
 from synerdiff.protocol import ErrorInfo, Job, JobState, Limits, ModelEntry
 from synerdiff.protocol.errors import EngineError, LedgerUnavailable, StorageUnavailable
@@ -20,7 +29,6 @@ from synerdiff.workers import runner
 from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
-from synerdiff.workers.makeway import MOST_ASIDES, MakeWay, least_urgent
 from synerdiff.workers.router import Router
 from synerdiff.workers.runner import Outcome, Runner, Serving
 from synerdiff.workers.runs import EngineLost, Failed, GiveBack, Gone, Imaged, Moved, Phase, Revoked, Run
@@ -236,50 +244,6 @@ def test_latents_that_cannot_be_kept_are_only_a_longer_rerun() -> None:
     assert bench.ledger.snapshots == []
 
 
-def test_the_job_that_makes_way_is_the_least_urgent_with_the_least_to_lose() -> None:
-    def held(name: str, **fields: Any) -> Run:
-        return Run(JOB.model_copy(update={"id": name}), 5, **{"phase": Phase.ACTIVE, "level": 3, **fields})
-
-    stays = [
-        held("nine", level=9),
-        held("alone", alone=True, level=1),
-        held("often", asides=MOST_ASIDES, level=1),
-        held("uploads", phase=Phase.UPLOADING, level=1),
-        held("told", told_to_leave=True, level=1),
-    ]
-    assert least_urgent(stays) is None
-    old, young = held("old", claimed_at=1.0), held("young", claimed_at=2.0)
-    assert least_urgent([*stays, held("above", level=4), old, young]) is young
-    waiting = held("waiting", phase=Phase.WAITING, claimed_at=0.0)
-    assert least_urgent([old, young, waiting]) is waiting
-
-
-def test_a_full_worker_makes_room_for_a_suspect_that_waits_at_two_looks() -> None:
-    bench, asked = Bench(lambda run: None), list[bool]()
-    answers = iter([True, True, True, False, True])
-
-    class Asked:
-        def set_aside(self, pool: str, worker: str, *, really: bool) -> bool:
-            asked.append(really)
-            return next(answers)
-
-        def make_way(self, *_: Any) -> bool:
-            return False
-
-    look = MakeWay(cast(Ledger, Asked()), bench.leases, pool="m", worker="w", capacity=1).look
-    run = Run(JOB, 5, phase=Phase.ACTIVE)
-    look()
-    assert asked == [], "it has a free place"
-    with bench.leases.holding(run):
-        look()
-        assert run.news.empty()
-        look()
-        assert run.news.get_nowait() == GiveBack("a job had to run alone")
-        for _ in range(3):
-            look()
-    assert asked == [False, True, False, True, False]
-
-
 def test_a_late_result_changes_nothing() -> None:
     bench = Bench(lambda run: run.tell(Imaged(image())), FakeLedger(accepts=False))
     assert bench.follow().state == "lost"
@@ -409,8 +373,9 @@ def test_a_trial_lasts_as_long_or_as_many_steps_past_the_crash_as_a_report_may_l
     bench.bridge.hands_out = Snapshot("job", 11, b"latents")
     following = threading.Thread(target=bench.follow, daemon=True)
     following.start()
-    wait_until(lambda: bench.bridge.admitted and bench.bridge.admitted[0].news.empty(), what="the steps to be heard")
-    bench.bridge.admitted[0].tell(EngineLost("the end"))
+    if end == "crashed":
+        wait_until(lambda: bench.bridge.admitted and bench.bridge.admitted[0].news.empty(), what="the steps' hearing")
+        bench.bridge.admitted[0].tell(EngineLost("the end"))
     following.join(30)
     assert [each[0] for each in bench.ledger.ends] == [end]
 
@@ -528,6 +493,16 @@ def test_an_image_that_comes_twice_counts_once() -> None:
     router.add(run)
     assert [router.route(replace(image(), index=index)) for index in (0, 0, 1)] == [False, False, True]
     assert len(router) == 0
+
+
+def test_a_preview_that_comes_late_leaves_a_job_waiting() -> None:
+    router, run = Router(lambda run, step, steps: None), Run(JOB, 5)
+    router.add(run)
+    phases = []
+    for event in (Stepped("job", 1, 2), SetAside("job"), Previewed("job", 1, 2, {})):
+        router.route(event)
+        phases.append(run.phase)
+    assert phases == [Phase.ACTIVE, Phase.WAITING, Phase.WAITING]
 
 
 def test_uploads_are_bounded_and_give_up_with_their_job() -> None:

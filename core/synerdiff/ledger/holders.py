@@ -85,7 +85,7 @@ class WorkerOperations(Operations):
             kept=int(kept),
             traceparent=read_traceparent(document),
             trial=int(trial) if alone == "1" and trial.isdigit() else None,
-            clear=int(clear) if alone == "1" and clear.isdigit() else None,
+            clear=_clear(trial, clear) if alone == "1" else None,
         )
 
     def renew(self, worker: str, leases: Mapping[str, int], lease_s: float) -> dict[str, Renewal]:
@@ -158,3 +158,9 @@ def _report(fields: dict[str, str]) -> WorkerReport:
     values: dict[str, Any] = {name: value for name, value in fields.items() if name not in STRUCTURED} | structures
     values["slots"] = [span[:SPAN_ITEMS] for span in values.get("slots", [])]  # a newer worker may say more of each
     return WorkerReport.model_validate(values)
+
+
+def _clear(trial: str, clear: str) -> int | None:
+    """The step that ends a trial; one that an older service left beside a later trial says nothing."""
+    known = trial.isdigit() and clear.isdigit() and int(clear) > int(trial) + 1
+    return int(clear) if known else None

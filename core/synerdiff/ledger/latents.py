@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from redis.client import NEVER_DECODE
 
@@ -11,6 +11,8 @@ from synerdiff.ledger.failures import translated
 from synerdiff.ledger.scripts import text
 
 REVOKED_AT_ONCE = 1000
+
+SetAside = Literal["ask", "take", "still"]
 
 
 class LatentOperations(Operations):
@@ -38,9 +40,10 @@ class LatentOperations(Operations):
         """
         return bool(self.scripts.run("make_way", pool, level, patience_s))
 
-    def set_aside(self, pool: str, worker: str, *, really: bool) -> bool:
-        """Whether a job waits that must run alone, and this worker may be set aside for it; with ``really`` it is."""
-        return bool(self.scripts.run("set_aside", pool, worker, "1" if really else ""))
+    def set_aside(self, pool: str, worker: str, how: SetAside) -> str | None:
+        """The job that waits to run alone, for which a full worker may be set aside (``ask``), is set aside (``take``),
+        or is set aside already (``still``); None if there is none, or the worker is needed for others."""
+        return self.scripts.run("set_aside", pool, worker, how) or None
 
     def last_revoked(self, pool: str) -> str:
         """Where the stream of revoked jobs ends now, for :meth:`revoked`."""

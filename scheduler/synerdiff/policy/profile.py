@@ -66,7 +66,8 @@ class Profile:
     the planner's unit. ``pairs`` is empty where nothing runs beside anything (``executor`` ``serial``).
     ``slot_s`` is the bookkeeping of a slot, ``encode_s`` a prompt's text encoding, ``admit_s`` what else a job
     costs the device when it joins. ``rows_per_sample`` and ``steps`` describe the usual job.
-    ``assumptions`` says what was not measured.
+    ``exact_s[i]`` is a UNet call of ``i + 1`` rows with an ``exact`` image in it, where so few rows are called
+    otherwise than ``unet_s`` says; empty where they are not. ``assumptions`` says what was not measured.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Profile:
     encode_s: float = 0.0
     admit_s: float = 0.0
     skips: Mapping[str, SkipShare] = field(default_factory=dict)
+    exact_s: tuple[float, ...] = ()
     assumptions: tuple[str, ...] = ()
     spread: float = 0.0
 
@@ -158,6 +160,8 @@ def _check_pairs(pairs: Pairs) -> None:
 def profile_document(profile: Profile) -> str:
     """The profile as JSON text."""
     plain = asdict(profile) | {"format": FORMAT}
+    if not profile.exact_s:
+        del plain["exact_s"]  # which older schedulers do not know
     return json.dumps(plain, sort_keys=True)
 
 
@@ -235,7 +239,7 @@ _READERS: dict[str, Any] = {
     **dict.fromkeys(("threads", "max_rows"), read.whole),
     **dict.fromkeys(("slot_s", "encode_s", "admit_s", "spread"), _seconds),
     "rows": _rows,
-    "unet_s": read.numbers,
+    **dict.fromkeys(("unet_s", "exact_s"), read.numbers),
     "granularities": _granularities,
     "pairs": _pairs,
     "software": _software,

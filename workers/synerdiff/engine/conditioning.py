@@ -119,7 +119,7 @@ class Conditions:
         """Rows of all texts. Negative prompts are mostly the same, and then any of them will do: nothing is copied."""
         if self._alike or len(places) == len(values):
             return values[len(values) - len(places) :]
-        return values.index_select(0, torch.tensor(places, device=values.device))
+        return values.index_select(0, to_device(torch.tensor(places), values.device))
 
     def _projected(self) -> Tensor | None:
         """What a lean UNet makes of all texts."""

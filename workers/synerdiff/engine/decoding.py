@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from synerdiff.engine.decode import Granularity, decode_chunks, decode_in_float32
 from synerdiff.engine.decode.chunked import ChunkedDecode
+from synerdiff.engine.executors import to_device
 from synerdiff.engine.memory import is_out_of_memory, release_cached
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.sample import Sample
@@ -158,8 +159,13 @@ def unscale(latents: Tensor, config: object) -> Tensor:
     scaling: float = config.scaling_factor  # type: ignore[attr-defined]
     if mean is None or std is None:
         return latents / scaling
-    as_channels = partial(torch.tensor, device=latents.device, dtype=latents.dtype)
-    return latents * as_channels(std).view(1, -1, 1, 1) / scaling + as_channels(mean).view(1, -1, 1, 1)
+    scale, shift = (_channels(tuple(values), latents.dtype, latents.device) for values in (std, mean))
+    return latents * scale / scaling + shift
+
+
+@lru_cache(maxsize=16)
+def _channels(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return to_device(torch.tensor(values, dtype=dtype).view(1, -1, 1, 1), device)
 
 
 def _run_share(decode: ChunkedDecode, share: float) -> int:

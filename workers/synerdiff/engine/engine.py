@@ -124,6 +124,7 @@ class Engine:
         self._groups.remove(lambda sample: sample.job_id == job_id)
         self._decodes.remove(lambda sample: sample.job_id == job_id)
         self._leaving.remove(lambda sample: sample.job_id == job_id)
+        self._previews.forget(job_id)
         self._jobs.forget(job_id)
 
     @torch.inference_mode()
@@ -169,6 +170,7 @@ class Engine:
             self._keeping.stepped(self._clock() - begun, self._groups.count)
             events += self._retire_samples(slot, slot.group, ran)
             events += self._keeping.due(stepped)
+        events += self._previews.pop()
         events += self._retire_images()
         events += self._waits(events)
         measured_s = self._clock() - begun
@@ -285,7 +287,7 @@ class Engine:
             self._starved, unfit = True, {}
             for position in ran.unfit:
                 self._start_over(members[position], members[position].shape)
-        events: list[Event] = [*self._jobs.news(members), *self._previews.pop()]
+        events: list[Event] = [*self._jobs.news(members)]
         if unfit or any(sample.done for sample in members):
             for sample in self._groups.remove(lambda sample: sample.done and sample.job_id not in unfit):
                 events += self._denoised(sample)

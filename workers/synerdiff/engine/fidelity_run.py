@@ -93,6 +93,8 @@ class Studio:
         history: Tensor | None = None
         for step in range(table.steps):
             column = table.values[:, step].view(len(Row), 1, 1, 1, 1)
+            for state in states:
+                state.settle()
             ran = [not criterion.skips(state) for state in states]
             cond, uncond = self._predict(x / column[Row.DIVISOR], float(table.values[Row.TIMESTEP, step]), ran)
             guided = guidance.combine(cond, uncond, states, ran)

@@ -21,12 +21,38 @@ import torch
 from torch import Tensor
 
 from synerdiff.engine.calibration import Calibration, Limits
-from synerdiff.engine.executors import to_device
+from synerdiff.engine.executors import HostCopies, HostCopy, to_device
 from synerdiff.engine.samplers import V_PREDICTION
 from synerdiff.engine.schedule import Row, Table
 from synerdiff.engine.skip import Path, extrapolation_share, must_run, path_of, predicted_error
 
 _SIGMA_SAMPLERS = frozenset({"euler", "euler_a"})
+
+
+class Measured:
+    """What a full step measured of its samples, on its way to the host: a row of distances, and one of cosines where
+    predictions are compared. Nobody waits for it before somebody asks."""
+
+    def __init__(self, rows: HostCopy) -> None:
+        self._rows = rows
+        self._values: list[list[float]] | None = None
+
+    def of(self, place: int) -> tuple[float, float]:
+        """Distance and cosine (0 without one) of the sample at ``place``."""
+        if self._values is None:
+            self._values = self._rows.get().tolist()
+        distances, *cosines = self._values
+        return distances[place], cosines[0][place] if cosines else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sample's part of it; ``factor`` times the distance over ``gap`` is its speed."""
+
+    measured: Measured
+    place: int
+    factor: float
+    gap: float
 
 
 @dataclass(slots=True)
@@ -37,6 +63,7 @@ class GuidanceState:
     ``before_step`` (-1 where there is none). ``speed`` is their root mean square distance per unit of
     log-signal-to-noise, ``agreement`` the cosine similarity of the two predictions at ``last_step`` (0 unless they
     are compared), and ``error`` the predicted error of the steps skipped since. ``step`` counts the steps done.
+    ``reading`` is what the device may still be at: speed and agreement are those before it until :meth:`settle`.
     """
 
     scale: float
@@ -54,6 +81,14 @@ class GuidanceState:
     speed: float = 0.0
     agreement: float = 0.0
     error: float = 0.0
+    reading: Reading | None = None
+
+    def settle(self) -> None:
+        """Take over what the last full step measured; waits until the device is past it."""
+        if self.reading is not None:
+            distance, self.agreement = self.reading.measured.of(self.reading.place)
+            self.speed = self.reading.factor * distance / self.reading.gap
+            self.reading = None
 
 
 @lru_cache(maxsize=512)
@@ -78,6 +113,7 @@ class Guidance:
     def __init__(self, calibration: Calibration, prediction: str, *, compares: bool = False) -> None:
         self.calibration = calibration
         self._compares = compares
+        self._copies: HostCopies | None = None
         self._velocity = prediction == V_PREDICTION
 
     def begin(
@@ -90,7 +126,7 @@ class Guidance:
         return GuidanceState(guidance_scale, quality, table.sampler, path, limits, steps)
 
     def eligible(self, state: GuidanceState) -> bool:
-        """Whether the sample may skip the unconditional pass at its next step, were it allowed to."""
+        """Whether a settled sample may skip the unconditional pass at its next step, were it allowed to."""
         limits = state.limits
         if limits is None or state.last_step < 0:
             return False
@@ -104,8 +140,10 @@ class Guidance:
         """Decide the next step: True skips the unconditional pass.
 
         ``fast`` goes by the sample alone, ``balanced`` also needs the plan's allowance, ``exact`` never
-        skips, and a replay does as it did.
+        skips, and a replay does as it did. What the last full step measured is asked for in any case: so the host
+        is never further ahead of the device than that.
         """
+        state.settle()
         if state.replay is not None:
             return state.step in state.replay and state.last_step >= 0
         return (allowed or state.quality == "fast") and self.eligible(state)
@@ -175,7 +213,7 @@ class Guidance:
         return share * min(ahead, 1.0)
 
     def _observe(self, cond: Tensor, uncond: Tensor, difference: Tensor, states: Sequence[GuidanceState]) -> None:
-        """Remember the differences, and measure how they moved: one small transfer for the batch."""
+        """Remember the differences, and measure how they moved: one small transfer for the batch, not waited for."""
         if any(state.quality != "exact" or state.replay for state in states):
             noise = difference
             if self._velocity:
@@ -185,12 +223,17 @@ class Guidance:
             measured = [(noise - past).flatten(1).square_().mean(dim=1).sqrt_()]
             if self._compares:
                 measured.append(torch.cosine_similarity(cond.flatten(1), uncond.flatten(1), dim=1))
-            distances, *cosines = torch.stack(measured).tolist()
-            agreements = cosines[0] if cosines else [0.0] * len(states)
-            for state, row, distance, agreement in zip(states, noise.unbind(), distances, agreements, strict=True):
-                _remember(state, row, distance, agreement, self.calibration.first_speed)
+            rows = Measured(self._copy(torch.stack(measured)))
+            for place, (state, difference) in enumerate(zip(states, noise.unbind(), strict=True)):
+                state.reading = Reading(rows, place, *_speed_of(state, self.calibration.first_speed))
+                _remember(state, difference)
         for state in states:
             state.step += 1
+
+    def _copy(self, rows: Tensor) -> HostCopy:
+        if self._copies is None:
+            self._copies = HostCopies(rows.device)
+        return self._copies.start(rows)
 
 
 def _last(state: GuidanceState) -> Tensor:
@@ -199,17 +242,19 @@ def _last(state: GuidanceState) -> Tensor:
 
 
 def _index(positions: Sequence[int], like: Tensor) -> Tensor:
-    return torch.tensor(positions, device=like.device)
+    return to_device(torch.tensor(positions), like.device)
 
 
-def _remember(state: GuidanceState, difference: Tensor, distance: float, cosine: float, first_speed: float) -> None:
+def _speed_of(state: GuidanceState, first_speed: float) -> tuple[float, float]:
+    """Factor and gap between the distance to the last difference and the speed."""
     if state.last is None:
-        state.speed = first_speed * distance  # the distance to zero is the difference's own size
-    else:
-        state.speed = distance / max(abs(state.path.lam[state.step] - state.path.lam[state.last_step]), 1e-6)
+        return first_speed, 1.0  # the distance to zero is the difference's own size
+    return 1.0, max(abs(state.path.lam[state.step] - state.path.lam[state.last_step]), 1e-6)
+
+
+def _remember(state: GuidanceState, difference: Tensor) -> None:
     state.before, state.before_step = state.last, state.last_step
-    state.last, state.last_step = difference, state.step
-    state.agreement, state.error = cosine, 0.0
+    state.last, state.last_step, state.error = difference, state.step, 0.0
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from synerdiff.policy import keep_interval
 WHOLE_COST = 5.0  # with the pipe, the worker and Redis: 2.4 to 5 times making it (benchmarks/keeping.py)
 _COSTS = 9  # the median of so many counts, so that one slow moment does not keep later ones from being measured
 _FORGET = 0.9
+_FADES = 0.999  # a step: what became too dear to be taken is tried again some time
 
 
 class Keeping:
@@ -36,6 +37,7 @@ class Keeping:
 
     def stepped(self, slot_s: float, groups: int) -> None:
         """Note how long a slot with a UNet call took; ``groups`` take turns."""
+        self._keep_s *= _FADES
         step_s = slot_s * max(1, groups)
         self._step_s = _FORGET * self._step_s + (1 - _FORGET) * step_s if self._step_s else step_s
 

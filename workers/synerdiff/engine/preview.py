@@ -7,8 +7,9 @@ are decoded, and the mean colour under each latent is regressed on its channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from synerdiff.engine.batch import Batch
 from synerdiff.engine.decoding import unscale
+from synerdiff.engine.executors import HostCopies, HostCopy
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.types import Previewed
 
@@ -61,6 +63,25 @@ def _decode(model: LoadedModel, latents: Tensor) -> Tensor:
     return (image.float() * 0.5 + 0.5).clamp(0, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Whose preview one is, and after which step."""
+
+    job_id: str
+    index: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """Previews of a batch's members on their way to the host: ``pixels`` uint8 ``[N, h, w, 3]``."""
+
+    pixels: HostCopy
+    shown: list[Shown]
+    unwanted: set[str] = field(default_factory=set)
+
+
 class Previews:
     """Takes previews of a batch, at most one in ``every_s`` seconds; 0: none."""
 
@@ -70,28 +91,41 @@ class Previews:
         self._clock = clock
         self._projection: Projection | None = fit_projection(model) if every_s > 0 else None
         self._taken_at = clock()
-        self._taken: list[Previewed] = []
+        self._copies = HostCopies(model.device)
+        self._taken: deque[Taken] = deque()
 
     def take(self, batch: Batch, model_output: Tensor) -> None:
         """Before a batch advances: keep previews of its members if the last ones are old enough."""
         if self._projection is None or self._clock() - self._taken_at < self._every_s:
             return
         self._taken_at = self._clock()
-        pixels = self._projection(batch.denoised(model_output)).cpu().numpy()
-        jobs: dict[str, list[int]] = {}
-        for position, sample in enumerate(batch.members):
-            jobs.setdefault(sample.job_id, []).append(position)
-        for job_id, positions in jobs.items():
-            self._taken.append(_previewed(job_id, batch, positions, pixels))
+        pixels = self._copies.start(self._projection(batch.denoised(model_output)))
+        shown = [Shown(each.job_id, each.index, each.step + 1, each.table.steps) for each in batch.members]
+        self._taken.append(Taken(pixels, shown))
 
-    def pop(self) -> Sequence[Previewed]:
-        """The previews taken since the last call."""
-        taken, self._taken = self._taken, []
-        return taken
+    def forget(self, job_id: str) -> None:
+        """Show no preview of a job any more."""
+        for taken in self._taken:
+            taken.unwanted.add(job_id)
+
+    def pop(self) -> list[Previewed]:
+        """The previews that have arrived on the host since the last call."""
+        found: list[Previewed] = []
+        while self._taken and self._taken[0].pixels.ready:
+            found += _previewed(self._taken.popleft())
+        return found
 
 
-def _previewed(job_id: str, batch: Batch, positions: Sequence[int], pixels: object) -> Previewed:
-    members = [batch.members[position] for position in positions]
-    step = min(sample.step for sample in members) + 1
-    images = {batch.members[position].index: pixels[position] for position in positions}  # type: ignore[index]
-    return Previewed(job_id, step, members[0].table.steps, images)
+def _previewed(taken: Taken) -> list[Previewed]:
+    """One for each job, at the step of its slowest image."""
+    pixels = taken.pixels.get().numpy()
+    jobs: dict[str, list[int]] = {}
+    for position, shown in enumerate(taken.shown):
+        if shown.job_id not in taken.unwanted:
+            jobs.setdefault(shown.job_id, []).append(position)
+    found = []
+    for job_id, positions in jobs.items():
+        members = [taken.shown[position] for position in positions]
+        images = {taken.shown[position].index: pixels[position] for position in positions}
+        found.append(Previewed(job_id, min(each.step for each in members), members[0].steps, images))
+    return found

@@ -27,7 +27,7 @@ from synerdiff.engine.types import Request
 FORMAT = 1
 _STATE = "state"
 # What the request and the sampler's table say of a sample's guidance; the rest is its state.
-_GIVEN = frozenset({"scale", "quality", "sampler", "path", "limits", "replay"})
+_GIVEN = frozenset({"scale", "quality", "sampler", "path", "limits", "replay", "reading"})
 _GUIDANCE = tuple(item.name for item in fields(GuidanceState) if item.name not in _GIVEN)
 
 
@@ -103,6 +103,7 @@ def _describe(sample: Sample, now: float, tensors: dict[str, Tensor]) -> dict[st
     keep("generator", sample.generator.get_state() if sample.stochastic else None)
     guidance: dict[str, Any] | None = None
     if sample.guidance is not None:
+        sample.guidance.settle()
         guidance = {name: getattr(sample.guidance, name) for name in _GUIDANCE}
         for name in [name for name, value in guidance.items() if isinstance(value, Tensor)]:
             keep(f"guidance.{name}", guidance.pop(name))

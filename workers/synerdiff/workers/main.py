@@ -25,7 +25,8 @@ def run_worker(settings: Settings, spec: EngineSpec | None = None) -> int:
     """Serve jobs until SIGTERM or SIGINT; the process's exit code. ``spec`` replaces the engine (tests).
 
     0 after an orderly stop, 2 when it cannot start (the log says why in a sentence), 3 when its device fails
-    again and again; 143 where it was told to leave at once, or could not leave in time.
+    again and again; 143 where it was told to leave at once, or could not leave in time: then the whole process ends,
+    so run nothing else in it.
     """
     # Celery warns root of pickled messages; this worker takes JSON of one shape and nothing else.
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -8,6 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+BRIEF_S = 1.0
+
+
+def briefly(call: Callable[[], None]) -> None:
+    """Call, and wait no longer than a Redis that answers takes: one that does not holds a call for many seconds."""
+    calling = threading.Thread(target=call, name="leaving", daemon=True)
+    calling.start()
+    calling.join(BRIEF_S)
+
 
 class Overdue:
     """Calls ``end`` when the limit is over: nothing that waits for a Redis that does not answer can hold it up.

@@ -76,7 +76,10 @@ class Router:
         run = self._runs.get(event.job_id)
         if run is None:
             return False  # cancelled in the meantime
-        run.moved(Phase.WAITING if isinstance(event, SetAside | Waits) else Phase.ACTIVE)
+        if isinstance(event, Previewed):
+            run.moved()  # it may come late, when the job waits again
+        else:
+            run.moved(Phase.WAITING if isinstance(event, SetAside | Waits) else Phase.ACTIVE)
         match event:
             case Admitted(job_id, _, resumed) if resumed:
                 log.info("job goes on from its checkpoint", job_id=job_id, step=resumed)

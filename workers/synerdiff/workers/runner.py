@@ -21,6 +21,7 @@ from synerdiff.workers.bridge import Bridge
 from synerdiff.workers.gate import Gate
 from synerdiff.workers.leases import Leases
 from synerdiff.workers.metrics import WorkerMetrics
+from synerdiff.workers.passing import PassingOn
 from synerdiff.workers.persist import persist
 from synerdiff.workers.previews import preview_event
 from synerdiff.workers.receipts import job_receipt, job_timings
@@ -48,7 +49,6 @@ log = get_logger(__name__)
 CLAIM_PATIENCE_S = 10.0
 PART_S = 2.0  # what the engine has to hand out a job's latents: more than a slot
 DRAIN_S = 0.5  # a job that must run alone waits so long for others to end; then they go on later, with their latents
-PASS_ON_S = 0.05
 PROVEN = 2  # steps past its trial at least: the last report before the crash may be one behind
 _CLAIM_AGAIN = ("drain", "unregistered")
 
@@ -119,6 +119,7 @@ class Runner:
         self._reports = reports or StepReports(lambda reports: None, 0.0)
         self._metrics = metrics or WorkerMetrics()
         self._traces = traces or Traces()
+        self._passing = PassingOn()
         self.abandoned = threading.Event()
 
     def follow(self, job_id: str) -> Outcome:
@@ -148,8 +149,8 @@ class Runner:
             if not isinstance(answer, Refused):
                 return answer if answer is not None else "the ledger cannot be reached"
             self._send_hints(answer.released)
-            if answer.reason == "elsewhere" and not self.abandoned.wait(PASS_ON_S):
-                self._send_hints((job_id,))
+            if answer.reason == "elsewhere":
+                self._pass_on(job_id)
             if answer.reason not in _CLAIM_AGAIN or self._gate.closed or patience_s <= 0:
                 return answer.reason
             if answer.reason == "drain" and len(self._leases):
@@ -160,6 +161,12 @@ class Runner:
             else:
                 patience_s -= 0.2
                 self.abandoned.wait(0.2)
+
+    def _pass_on(self, job_id: str) -> None:
+        """The hint is for another worker, which is free for this job."""
+        wait_s = self._passing.wait_s(job_id)
+        if wait_s is not None and not self.abandoned.wait(wait_s):
+            self._send_hints((job_id,))
 
     def _ask(self, job_id: str, nonce: str) -> Claim | Refused:
         serving = self._serving

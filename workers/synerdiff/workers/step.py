@@ -19,7 +19,7 @@ from synerdiff.telemetry.exposition import OK, Exposition, registry_of
 from synerdiff.workers.broker import on_malformed
 from synerdiff.workers.deadletters import DeadLetters
 from synerdiff.workers.messages import EngineSpec
-from synerdiff.workers.overdue import Overdue
+from synerdiff.workers.overdue import Overdue, briefly
 from synerdiff.workers.reports import Tell
 from synerdiff.workers.runner import HintSender, Outcome
 from synerdiff.workers.worker import GpuWorker
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 EXIT_CANNOT_START = 2
 EXIT_FAILING = 3
 EXIT_FORCED = 128 + signal.SIGTERM
-OVERDUE_S = 15.0  # past the grace: above what handing back, ending the engine and deregistering take at most
+OVERDUE_S = 15.0  # past the grace: above what handing back takes; an engine stuck in its driver is left behind
 
 
 class Host:
@@ -111,6 +111,7 @@ class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def stop(self, parent: Any) -> None:
         """Finish or hand back what is held, then stop the engine; Celery's pool has nothing to wait for then."""
+        self._departure.begin()
         if self.host.worker is not None:
             self.host.worker.drain()
         self._departure.join()
@@ -183,9 +184,13 @@ class Departure:
         worker = self._host.worker
         if worker is None:
             raise SystemExit(os.EX_OK)
-        self._overdue.within(self._host.grace_s + OVERDUE_S)
+        self.begin()
         worker.gate.close_soon()
         state.should_stop = os.EX_OK
+
+    def begin(self) -> None:
+        """The worker leaves, for whatever reason; the first time counts."""
+        self._overdue.within(self._host.grace_s + OVERDUE_S)
 
     def join(self) -> None:
         """Let a departure at once end the process: the drain that it cut short would exit as if it had finished."""
@@ -193,7 +198,7 @@ class Departure:
             self._leaving.join()
 
     def _cut_off(self) -> None:
-        log.warning("did not leave in time; what is held is left to its leases")
+        briefly(lambda: log.warning("did not leave in time; what is held is left to its leases"))
         os._exit(EXIT_FORCED)
 
     def _leave_now(self) -> None:

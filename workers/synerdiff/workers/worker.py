@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -25,6 +24,7 @@ from synerdiff.workers.leases import Leases
 from synerdiff.workers.makeway import MakeWay
 from synerdiff.workers.messages import EngineSpec
 from synerdiff.workers.metrics import WorkerMetrics
+from synerdiff.workers.overdue import briefly
 from synerdiff.workers.periodic import Periodic
 from synerdiff.workers.plans import PlanFollower, Standing
 from synerdiff.workers.receipts import Maker
@@ -42,7 +42,6 @@ BEAT_S = 1.0
 RENEWALS = 8  # in a lease: a Redis that was away for 5 s, which nobody takes for a gap, is asked again in time
 VITAL = ("leases", "heartbeat")  # others may wait for an object store that does not answer
 STUCK_S = 120.0  # above what a call to a Redis that does not answer may take
-BRIEF_S = 1.0
 RETURN_S = 5.0  # what handing back takes at most while the ledger answers
 
 
@@ -69,13 +68,6 @@ def engine_spec(settings: Settings) -> EngineSpec:
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-
-
-def _briefly(call: Callable[[], None]) -> None:
-    """Call, and wait no longer than a Redis that answers takes: one that does not holds a call for many seconds."""
-    calling = threading.Thread(target=call, name="leaving", daemon=True)
-    calling.start()
-    calling.join(BRIEF_S)
 
 
 def warn_of_acl(ledger: Ledger) -> None:
@@ -225,7 +217,16 @@ class GpuWorker:
         self._begin("plans", BEAT_S, self._plans.refresh)
         self._begin("heartbeat", BEAT_S, self._beat)
         self._begin("discards", SWEEP_S, self._discards.sweep)
-        make_way = MakeWay(self.ledger, self._leases, pool=self.pool, worker=self.name, capacity=self._capacity)
+        make_way = MakeWay(
+            self.ledger,
+            self._leases,
+            pool=self.pool,
+            worker=self.name,
+            capacity=self._capacity,
+            send_hints=self._send_hints,
+            leaving=lambda: self.gate.closed,
+            ready=lambda: self._bridge.pid is not None,
+        )
         self._begin("make-way", BEAT_S, make_way.look)
         self._begin("revocations", 0.05, Revocations(self.ledger, self._leases, pool=self.pool).listen)
 
@@ -242,7 +243,7 @@ class GpuWorker:
             self._state = "draining"
         deadline = time.monotonic() + self._settings.grace_s
         log.info("worker draining", jobs=len(self._leases), grace_s=self._settings.grace_s)
-        _briefly(self._say_state)
+        briefly(self._say_state)
         for run in self._leases.held:
             if run.phase is Phase.WAITING:
                 run.tell(GiveBack("the worker is leaving"))  # nothing is lost, and another worker starts it now
@@ -273,7 +274,7 @@ class GpuWorker:
             run.tell(GiveBack("the worker is leaving", at_once=True))
         self.gate.wait_empty(1.0)
         self.kill()
-        _briefly(self._deregister)
+        briefly(self._deregister)
 
     def _deregister(self) -> None:
         try:
@@ -303,7 +304,7 @@ class GpuWorker:
         log.critical("worker gives its device up", reason=reason)
         self._state = "failing"
         self.gate.close()
-        self._say_state()
+        briefly(self._say_state)
         self._on_failing()
 
     def live(self) -> dict[str, str]:

@@ -77,7 +77,7 @@ count(pool, 'leased', 1)
 local token = math.max(num(record.token) + 1, math.floor(now * 1e6))
 call('HSET', job_key(id), 'state', 'running', 'place', 'leased', 'token', string.format('%.0f', token), 'nonce', nonce,
   'worker', worker, 'alone', quarantined and '1' or '', 'claimed_at', stamp(now), 'step', 0, 'told', 0, 'stride', 0,
-  'started_at', record.started_at ~= '' and record.started_at or stamp(now))
+  'told_by', string.format('%.0f', token), 'started_at', record.started_at ~= '' and record.started_at or stamp(now))
 call('ZADD', lease, now + lease_s, id)
 call('SADD', inflight, id)
 event(id, 'started', 'message', worker)

@@ -158,7 +158,9 @@ local function reached(id, record, step)
   local at = math.max(step or num(record.step), math.ceil(num(record.kept) / n))
   local stride = num(record.stride)
   if n > 1 then return at, '' end
-  if step or record.told == '0' then return at, at + 2 end
+  if step then return at, at + 2 end
+  if record.told_by ~= record.token then return at, '' end
+  if record.told == '0' then return at, at + 2 end
   return at, stride > 0 and at + stride + 2 or ''
 end
 

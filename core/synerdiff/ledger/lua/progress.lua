@@ -27,7 +27,7 @@ while arg(i) do
     if kind == 'step' then
       stepped(id, num(step), num(held[3]), num(held[4]))
     else
-      call('HSET', job_key(id), 'step', step)
+      call('HSET', job_key(id), 'step', math.max(num(step), num(held[3])))  -- a preview may come late
     end
     local append = kind == 'preview' and preview or event
     append(id, kind, 'step', step, 'steps', arg(i + 4), 'image', arg(i + 5), 'message', arg(i + 6), 'data', arg(i + 7))

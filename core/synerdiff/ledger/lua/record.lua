@@ -17,13 +17,14 @@
 -- kept, kept_by  denoising steps of all its images in its latent checkpoint; token of the claim that made it
 -- asides, base  times it was handed back for a more urgent job, and its priority before the first: each time raises it
 -- step, result (JSON), error (JSON)
--- told, stride  of its present claim: step of its last report; the most steps between two reports, 0 before the second
+-- told, stride  step of its last report; the most steps between two reports, 0 before the second; of the claim with the
+--              token told_by: an older worker's claim leaves them as they were
 -- deliveries   attempts to deliver the webhook, a JSON object a line
 
 local FIELDS = {
   'state', 'place', 'pool', 'tenant', 'priority', 'cost', 'share', 'order', 'created_at', 'deadline_at',
   'started_at', 'token', 'nonce', 'worker', 'alone', 'handed', 'attempts', 'lapses', 'asides', 'step', 'kept', 'trial',
-  'told', 'stride',
+  'told', 'stride', 'told_by',
 }
 
 local function idem_key(tenant, key) return P .. 'idem:' .. tenant .. ':' .. key end

@@ -125,6 +125,8 @@ class ContinuousRun:
         rows = rows if action.run_unet else 0
         chunks = min(action.chunks * scale, waiting)
         length = self.times.slot(rows, action.granularity, device.head_done, chunks) + device.starting_s
+        if any(sample.quality == "exact" for sample in batch):
+            length += self.times.exact_extra(rows)
         self._account(device, length, rows, action.granularity, chunks)
         end = now + length
         if rows:

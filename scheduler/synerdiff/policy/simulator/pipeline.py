@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from synerdiff.policy.admission import admission_key
@@ -28,8 +28,20 @@ def agreement(job: SimJob) -> Hashable:
 class PipelineRun:
     """Devices that each run whole batches through the pipeline, one batch after another."""
 
-    def __init__(self, cost: CostModel, jobs: Sequence[SimJob], batching: Batching, *, gpus: int, policy: str) -> None:
+    def __init__(
+        self,
+        cost: CostModel,
+        jobs: Sequence[SimJob],
+        batching: Batching,
+        *,
+        gpus: int,
+        policy: str,
+        fixed_s: Callable[[int], float] | None = None,
+    ) -> None:
+        """``fixed_s`` says what a batch of so many images takes beside its steps, where that is known as a whole; else
+        text encoding, admission and one decode after another."""
         self.cost = cost
+        self._fixed_s = fixed_s
         self.jobs = jobs
         self.batching = batching
         self.policy = policy
@@ -84,6 +96,8 @@ class PipelineRun:
         denoise = first.steps * float(self.cost.unet(rows))
         decode = images * self.cost.profile.granularities[0].decode_s
         start = (profile.encode_s + profile.admit_s) * len(batch)
+        if self._fixed_s is not None:
+            start, decode = 0.0, self._fixed_s(images)
         end = now + start + denoise + decode
         outcome = self.outcome
         for index in batch:

@@ -21,6 +21,13 @@ class SlotTimes:
             self._unet[rows] = float(self.cost.unet(rows))
         return self._unet[rows]
 
+    def exact_extra(self, rows: int) -> float:
+        """Seconds more of a UNet call of so few rows that an ``exact`` image in it has them called otherwise."""
+        exact_s = self.cost.profile.exact_s
+        if not 0 < rows <= len(exact_s):
+            return 0.0
+        return exact_s[rows - 1] + self.cost.profile.slot_s - self.unet(rows)
+
     def chunk_s(self, granularity: str, position: int, chunks: int) -> float:
         """Seconds of ``chunks`` alone from ``position`` in a decode; the finest cut where the asked has no border."""
         key = (granularity, position, chunks)

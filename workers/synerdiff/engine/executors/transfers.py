@@ -1,4 +1,4 @@
-"""Between host and device without waiting for the device: pinned memory, and a stream of their own for images."""
+"""Between host and device without waiting for the device: pinned memory, and a stream of their own for what is made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostCopy:
-    """One image on its way to the host."""
+    """One tensor on its way to the host."""
 
     image: Tensor
     arrived: torch.cuda.Event | None
@@ -32,14 +32,14 @@ class HostCopy:
         return self.arrived is None or self.arrived.query()
 
     def get(self) -> Tensor:
-        """Return the image on the host; waits until it has arrived."""
+        """Return it on the host; waits until it has arrived."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.image
 
 
 class HostCopies:
-    """Starts copies of images to the host. On a device that is the host they are there at once."""
+    """Starts copies of what slots make to the host. On a device that is the host they are there at once."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None

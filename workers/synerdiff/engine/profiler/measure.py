@@ -85,9 +85,9 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
     if setup is None:
         setup = yield from choose_setup(work, effort.threads, sizes[-1], effort.repeats)
         apply_setup(model, setup)
-    unet, vae = yield from _alone(work, sizes, effort)
-    cuts = tuple(Granularity(name, samples.medians) for name, samples in vae.items())
-    unet_s = tuple(samples.medians[0] for samples in unet.values())
+    alone = yield from _alone(work, sizes, effort)
+    cuts = tuple(Granularity(name, samples.medians) for name, samples in alone.decodes.items())
+    unet_s = tuple(samples.medians[0] for samples in alone.unet)
     overheads = yield from measure_overheads(work, sizes, unet_s)
     profile = Profile(
         model=model.name,
@@ -107,7 +107,8 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
         max_rows=sizes[-1] if full else 0,
         slot_s=overheads.slot_s,
         encode_s=overheads.encode_s,
-        spread=max(samples.spread for samples in (*unet.values(), *vae.values())),
+        exact_s=tuple(samples.medians[0] for samples in alone.exact),
+        spread=alone.spread,
     )
     return (yield from _with_overlap(work, profile, effort))
 
@@ -132,14 +133,30 @@ def fitting_rows(
     return tuple(sizes), False
 
 
-def _alone(
-    work: Workload, sizes: Sequence[int], effort: Effort
-) -> Generator[Stage, None, tuple[dict[int, Samples], dict[str, Samples]]]:
-    calls: dict[int | str, Task] = {rows: partial(work.time_unet, rows) for rows in sizes}
-    decodes: dict[int | str, Task] = {str(name): partial(work.time_decode, name) for name in effort.granularities}
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What is called with nothing beside it: the UNet by rows, few rows with an ``exact`` image, decodes."""
+
+    unet: list[Samples]
+    exact: list[Samples]
+    decodes: dict[str, Samples]
+
+    @property
+    def spread(self) -> float:
+        """The largest spread of them."""
+        return max(samples.spread for samples in (*self.unet, *self.exact, *self.decodes.values()))
+
+
+def _alone(work: Workload, sizes: Sequence[int], effort: Effort) -> Generator[Stage, None, Alone]:
+    unet: dict[str, Task] = {f"{rows} rows": partial(work.time_unet, rows) for rows in sizes}
+    few = [rows for rows in sizes if rows <= work.exact_rows]
+    exact: dict[str, Task] = {f"{rows} exact rows": partial(work.time_unet, rows, exact=True) for rows in few}
+    decodes: dict[str, Task] = {str(name): partial(work.time_decode, name) for name in effort.granularities}
     what = "UNet calls and decodes alone"
-    found = yield from rounds(calls | decodes, effort.repeats, what, warm_up=effort.warm_up)
-    return {rows: found[rows] for rows in sizes}, {str(name): found[str(name)] for name in effort.granularities}
+    found = yield from rounds(unet | exact | decodes, effort.repeats, what, warm_up=effort.warm_up)
+    return Alone(
+        [found[name] for name in unet], [found[name] for name in exact], {name: found[name] for name in decodes}
+    )
 
 
 def _with_overlap(work: Workload, profile: Profile, effort: Effort) -> Measuring:
