@@ -202,9 +202,9 @@ def _simulated(out: Path, found: Mapping[str, Document]) -> str:
     lines = [
         "## The simulator beside the bench",
         "",
-        "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone (one",
-        "factor on each side, and the steps between refreshes; the tuner's times of a trace itself only where its images",
-        "have another number of rows), then run on the traces of the",
+        "This machine's profile and the tuner's times of the plain pipeline, fitted on *mixed at saturation* alone",
+        "(one factor on each side, and the steps between refreshes; the tuner's times of a trace itself only where its",
+        "images have another number of rows), then run on the traces of the",
         "other tables. A shared machine is not always as fast: a fixed piece of work is timed before and after each",
         f"run, and the simulator is told that pace. Over the runs it was from {min(paces):.2f} to {max(paces):.2f} of",
         "the fitted table's median.",

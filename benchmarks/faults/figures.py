@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.faults.history import History
@@ -42,6 +43,11 @@ class Injected:
         return None if not ends or 0.0 in ends else max(0.0, max(ends) - self._struck)
 
 
+def steady(events: Sequence[JobEvent]) -> bool:
+    """Whether each event is stamped after the one before it: no other fault moved the broker's clock meanwhile."""
+    return all(before.at <= after.at for before, after in pairwise(events))
+
+
 def _next_at(events: Sequence[JobEvent], after: float, *kinds: str) -> float | None:
     """When the first event of these kinds, or the job's end, came after a time."""
     return next((event.at for event in events if event.at > after and (event.kind in kinds or event.final)), None)
@@ -59,8 +65,9 @@ def _lost(view: JobView | None) -> bool:
 def row(injected: Injected, end: End) -> dict[str, Any]:
     """The figures of one fault, as the report shows them."""
     hit = [job_id for job_id in injected.hit if job_id in end.events]
-    again = [_next_at(end.events[job_id], injected.at, "started") for job_id in hit]
-    back = [_next_at(end.events[job_id], injected.at, "requeued", "started") for job_id in hit]
+    timed = [end.events[job_id] for job_id in hit if steady(end.events[job_id])]
+    again = [_next_at(events, injected.at, "started") for events in timed]
+    back = [_next_at(events, injected.at, "requeued", "started") for events in timed]
     touched = [job_id for job_id in {*injected.hit, *injected.open} if job_id in end.views]
     ends = {job_id: sum(event.final for event in end.events[job_id]) for job_id in touched}
     clock = injected.name == "clock_moved"  # event times jump with the clock

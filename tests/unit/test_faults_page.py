@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.faults.bench import FAULTS
+from benchmarks.faults.figures import steady
 from benchmarks.faults.page import PAGE, filled
 from benchmarks.faults.run import injections
+from synerdiff.protocol import JobEvent
 
 TEXT = """# Words
 
@@ -42,3 +44,8 @@ def test_the_page_has_a_row_for_every_fault() -> None:
     assert injections
     text = PAGE.read_text()
     assert [name for name in FAULTS if f"(`{name}`) |" not in text] == []
+
+
+def test_a_job_over_whose_life_the_clock_was_moved_is_not_timed() -> None:
+    assert steady([JobEvent(kind="queued", at=1.0), JobEvent(kind="started", at=2.0)])
+    assert not steady([JobEvent(kind="started", at=62.0), JobEvent(kind="succeeded", at=3.0)])
