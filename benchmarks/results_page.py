@@ -101,7 +101,9 @@ def _targets(found: Mapping[str, Document]) -> str:
         rates = {name: item["images_per_s"] for name, item in _policies(found.get(section, {"policies": []})).items()}
         if policy in rates and base in rates:
             ratio = rates[policy] / rates[base]
-            lines.append(_line(f"{section}: {policy} over {base}", f"{wanted:.2f}x", f"{ratio:.3f}x", ratio >= wanted))
+            lines.append(
+                _line(f"{section}: {policy} over {base}", f"{wanted:.2f}x", f"{ratio:.3f}x", round(ratio, 3) >= wanted)
+            )
     lines += _latency_lines(found)
     for section in ("mixed", "uniform"):
         for name, item in _policies(found.get(section, {"policies": []})).items():
