@@ -68,7 +68,15 @@ def test_s3_keeps_objects_over_a_kill(own_s3: EmbeddedS3) -> None:
     client.put_object(Bucket=own_s3.access.bucket, Key="kept", Body=b"yes")
     own_s3.kill()
     own_s3.start()
-    assert client.get_object(Bucket=own_s3.access.bucket, Key="kept")["Body"].read() == b"yes"
+
+    def kept() -> bytes | None:
+        try:
+            return bytes(client.get_object(Bucket=own_s3.access.bucket, Key="kept")["Body"].read())
+        except ClientError:  # its parts find each other a moment after it listens
+            return None
+
+    wait_until(lambda: kept() is not None, what="the object")
+    assert kept() == b"yes"
 
 
 def test_s3_keeps_objects_when_it_comes_back_on_other_ports(own_s3: EmbeddedS3) -> None:
