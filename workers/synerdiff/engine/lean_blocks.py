@@ -134,46 +134,34 @@ def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor
 
 
 class LeanUpsample(nn.Module):
-    """Nearest-neighbour doubling and a 3x3 convolution in one convolution of 2x2 taps.
+    """Nearest-neighbour doubling and a 3x3 convolution, as one transposed convolution of 4x4 taps and stride 2.
 
     Each input pixel becomes four equal ones, so of a kernel's nine taps those that meet the same pixel are added up
-    first: four kernels of 2x2, one for each place in the block of four, at 4/9 of the arithmetic.
+    first. An output pixel then sees four taps: 4/9 of the arithmetic, and the doubled image is never made.
     """
 
     def __init__(self, module: Any) -> None:
         super().__init__()
         self.plain = module
-        self.taps: nn.Module = _merged(module.conv)
+        self.taps: nn.Module = _doubling(module.conv)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Rows ``[R, C, h, w]`` to ``[R, C', 2h, 2w]``; another ``size`` goes the plain way."""
-        rows, _, height, width = x.shape
-        if tuple(size) != (2 * height, 2 * width):
+        if tuple(size) != (2 * x.shape[2], 2 * x.shape[3]):
             return self.plain(x, size)  # type: ignore[no-any-return]
-        taps: Tensor = self.taps(x)
-        places = taps.view(rows, 2, 2, -1, height + 1, width + 1).permute(0, 4, 5, 1, 2, 3)
-        output = places.new_empty(rows, height, 2, width, 2, places.shape[-1])
-        for a in range(2):
-            for b in range(2):
-                output[:, :, a, :, b] = places[:, a : a + height, b : b + width, a, b]
-        return output.view(rows, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+        return self.taps(x)  # type: ignore[no-any-return]
 
 
-def _merged(conv: nn.Conv2d) -> nn.Conv2d:
-    """The four kernels of 2x2, as one convolution whose outputs are by place (row, column), then channel."""
-    weight = conv.weight.detach()
-    rows = [_pair(weight, 2, a) for a in range(2)]
-    kernels = torch.stack([torch.stack([_pair(row, 3, b) for b in range(2)]) for row in rows])
-    out, into = weight.shape[:2]
-    merged = nn.Conv2d(into, 4 * out, 2, padding=1, bias=conv.bias is not None)
-    merged.weight.data = kernels.reshape(4 * out, into, 2, 2).contiguous(memory_format=torch.channels_last)
+def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
+    """The transposed convolution that does what doubling and then ``conv`` do."""
+    weight = conv.weight.detach().transpose(0, 1)
+    into, out = weight.shape[:2]
+    kernel = weight.new_zeros(into, out, 4, 4)
+    for row in range(2):  # where the tap's pixel lies in the block of four that an input pixel becomes
+        for column in range(2):
+            kernel[:, :, row : row + 3, column : column + 3] += weight.flip(2, 3)
+    doubling = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1, bias=conv.bias is not None)
+    doubling.weight.data = kernel.contiguous(memory_format=torch.channels_last)
     if conv.bias is not None:
-        merged.bias.data = conv.bias.detach().repeat(4)  # type: ignore[union-attr]
-    return merged.requires_grad_(False)
-
-
-def _pair(weight: Tensor, dim: int, place: int) -> Tensor:
-    """Three taps along ``dim`` as the two that the first or second of a pair of equal pixels sees."""
-    first, middle, last = weight.unbind(dim)
-    taps = (first, middle + last) if place == 0 else (first + middle, last)
-    return torch.stack(taps, dim=dim)
+        doubling.bias.data = conv.bias.detach().clone()  # type: ignore[union-attr]
+    return doubling.requires_grad_(False)

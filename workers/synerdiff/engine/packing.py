@@ -7,7 +7,7 @@ same kernel runs on the same layout, so the results are equal bit for bit to the
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,45 +20,80 @@ KEPT = 4
 ROWS = 8
 
 
-class PackedConv2d(nn.Module):
+class Packed(nn.Module):
     """A convolution with packed weights.
 
     A batch of one goes the plain way, where PyTorch takes another kernel, unless it is ``loose`` about the last bits.
     The best layout depends on the size of the input, so there is one for each of the last ``KEPT`` sizes.
     """
 
-    def __init__(self, conv: nn.Conv2d, *, loose: bool) -> None:
+    def __init__(self, plain: Any, *, loose: bool) -> None:
         super().__init__()
-        self.plain = conv
+        self.plain = plain
         self._least = 1 if loose else 2
-        self._place: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
+        self._place: list[Any] = [list(plain.padding), list(plain.stride), list(plain.dilation), plain.groups]
         self._packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """As :class:`torch.nn.Conv2d`."""
+        """As the plain layer."""
         if x.shape[0] < self._least or not x.is_contiguous(memory_format=torch.channels_last):
             return self.plain(x)  # type: ignore[no-any-return]
         weight = self._packed.get(x.shape[2:])
         if weight is None:
-            weight = self._pack(x.shape[2:])
+            if len(self._packed) >= KEPT:
+                self._packed.pop(next(iter(self._packed)))
+            like = [ROWS, self.plain.in_channels, *x.shape[2:]]
+            self._packed[x.shape[2:]] = weight = self._pack(self.plain.weight.detach(), like)
+        return self._run(x, weight)
+
+    def _pack(self, weight: Tensor, like: list[int]) -> Tensor:
+        raise NotImplementedError
+
+    def _run(self, x: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class PackedConv2d(Packed):
+    """A packed :class:`torch.nn.Conv2d`."""
+
+    def _pack(self, weight: Tensor, like: list[int]) -> Tensor:
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        return reorder(weight.to_mkldnn(), *self._place, like)  # type: ignore[no-any-return]
+
+    def _run(self, x: Tensor, weight: Tensor) -> Tensor:
         output: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, weight, self.plain.bias, *self._place, "none", [], ""
         )
         return output
 
-    def _pack(self, size: torch.Size) -> Tensor:
-        if len(self._packed) >= KEPT:
-            self._packed.pop(next(iter(self._packed)))
-        weight = self.plain.weight.detach().to_mkldnn()
-        like = [ROWS, self.plain.in_channels, *size]
-        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-        self._packed[size] = reorder(weight, *self._place, like)
-        return self._packed[size]
+
+class PackedConvTranspose2d(Packed):
+    """A packed :class:`torch.nn.ConvTranspose2d`."""
+
+    def __init__(self, plain: nn.ConvTranspose2d, *, loose: bool) -> None:
+        super().__init__(plain, loose=loose)
+        self._place.insert(1, list(plain.output_padding))
+
+    def _pack(self, weight: Tensor, like: list[int]) -> Tensor:
+        output: Tensor = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *self._place, like)
+        return output
+
+    def _run(self, x: Tensor, weight: Tensor) -> Tensor:
+        output: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, weight, self.plain.bias, *self._place, "none", [], ""
+        )
+        return output
+
+
+def packed_layer(layer: nn.Module, *, loose: bool) -> Packed:
+    """A convolution of either kind, packed."""
+    kind = PackedConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else PackedConv2d
+    return kind(layer, loose=loose)  # type: ignore[arg-type]
 
 
 def packable(unet: nn.Module) -> bool:
     """Whether packing keeps the results: float32 on the CPU, in channels-last, through oneDNN."""
-    kernels = [module.weight for module in unet.modules() if isinstance(module, nn.Conv2d) and worth_packing(module)]
+    kernels = [module.weight for module in unet.modules() if worth_packing(module)]
     first = next(unet.parameters(), None)
     if first is None or first.device.type != "cpu" or first.dtype != torch.float32 or not kernels:
         return False
@@ -78,11 +113,13 @@ def packed(unet: nn.Module, *, loose: str | None = None) -> nn.Module:
     rounded = set(twin.get_submodule(loose).modules()) if loose else set()
     for module in list(twin.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d) and worth_packing(child):
-                setattr(module, name, PackedConv2d(child, loose=module in rounded))
+            if worth_packing(child):
+                setattr(module, name, packed_layer(child, loose=module in rounded))
     return twin
 
 
-def worth_packing(conv: nn.Conv2d) -> bool:
-    """Whether PyTorch spends much on laying out a convolution's weights."""
-    return conv.kernel_size in ((2, 2), (3, 3)) and conv.padding_mode == "zeros"
+def worth_packing(layer: nn.Module) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
+    """Whether it is a convolution for which PyTorch spends much on laying out the weights."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return True
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size in ((2, 2), (3, 3)) and layer.padding_mode == "zeros"

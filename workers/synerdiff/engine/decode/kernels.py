@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synerdiff.engine.lean_blocks import LeanUpsample
-from synerdiff.engine.packing import PackedConv2d, worth_packing
+from synerdiff.engine.packing import packed_layer, worth_packing
 
 
 class Kernels:
@@ -52,7 +52,7 @@ class PackedKernels(Kernels):
         """As :meth:`Kernels.upsample`, within rounding."""
         if module not in self._known:
             lean = LeanUpsample(module)
-            lean.taps = PackedConv2d(lean.taps, loose=True)  # type: ignore[arg-type]
+            lean.taps = packed_layer(lean.taps, loose=True)
             self._known[module] = lean
         result: Tensor = self._known[module](x, (2 * x.shape[2], 2 * x.shape[3]))
         return result
@@ -63,7 +63,7 @@ def _packed(conv: nn.Module) -> Any:
         return conv
     if (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((1, 1), (1, 1), (0, 0), 1):
         return _pointwise(conv)
-    return PackedConv2d(conv, loose=True) if worth_packing(conv) else conv
+    return packed_layer(conv, loose=True) if worth_packing(conv) else conv
 
 
 def _pointwise(conv: nn.Conv2d) -> Any:
