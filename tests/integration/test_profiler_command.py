@@ -43,6 +43,11 @@ def test_a_profile_is_printed_drawn_published_and_kept(
     assert parse_profile(published).profile_id == shown["profile_id"]
     assert (tmp_path / "curves.png").stat().st_size > 0
 
+    padded = CliRunner().invoke(app, [*options, "--json", "--no-publish", "--unet-rows", "padded"])
+    other = json.loads(padded.stdout)
+    assert (other["unet_rows"], other["row_cap"]) == ("padded up to 32", 2)
+    assert other["profile_id"] != shown["profile_id"]
+
     ledger = Ledger.connect(redis_url)
     ledger.put_profile(shown["profile_id"], "another")
     again = CliRunner().invoke(app, options)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.profiler import Served, device_label, serving_profile
 from synerdiff.policy import Granularity, Profile
@@ -77,8 +78,24 @@ def test_a_measurement_that_fails_leaves_the_worker_as_it_is() -> None:
 def test_a_workers_start_measures_once_and_keeps_it_where_there_is_a_place(cached: bool, tmp_path: Path) -> None:
     model = random_model()
     where = tmp_path if cached else ""
-    first = serving_profile(model, cache_dir=where, executor="auto", threads=1)
-    again = serving_profile(model, cache_dir=where, executor="auto", threads=1)
+    first = serving_profile(model, cache_dir=where, threads=1)
+    again = serving_profile(model, cache_dir=where, threads=1)
     assert (first.profile == again.profile) is cached
     assert first.profile.profile_id == again.profile.profile_id
     assert (first.profile.executor, first.profile.threads) == ("serial", 1)
+
+
+def test_a_worker_that_pads_its_calls_goes_by_a_profile_of_padded_calls_of_its_own(tmp_path: Path) -> None:
+    model, clock = random_model(), Clock()
+    padded = EngineConfig(capacity=2, unet_rows="padded")
+    plain = serving_profile(model, cache_dir=tmp_path, threads=1)
+    served = serving_profile(model, cache_dir=tmp_path, threads=1, config=padded)
+    assert (plain.profile.unet_rows, served.profile.unet_rows) == ("any", "padded up to 4")
+    assert plain.profile.profile_id != served.profile.profile_id
+    assert served == serving_profile(model, cache_dir=tmp_path, threads=1, config=padded)
+
+    leisure = Leisure(model, served, clock)
+    clock.now = FIRST_AFTER_S
+    leisure.ask()
+    (again,) = work_off(leisure)
+    assert again.profile_id == served.profile.profile_id

@@ -32,6 +32,9 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 5,
     executor: Annotated[str | None, typer.Option(help="auto, serial, threads or streams")] = None,
     threads: Annotated[int | None, typer.Option(min=0, help="torch threads; 0 measures which is best")] = None,
+    unet_rows: Annotated[
+        str | None, typer.Option(help="any, padded or compiled: as workers call the UNet; without: the setting")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the profile as one JSON document")] = False,
     plot: Annotated[Path | None, typer.Option(help="draw the curves here (PNG)")] = None,
     publish: Annotated[
@@ -53,7 +56,8 @@ def profile(
     from synerdiff.cli import profile_run
     from synerdiff.settings import load
 
-    settings = load({"model_path": model, "device": device, "executor": executor, "threads": threads})
+    given = {"model_path": model, "device": device, "executor": executor, "threads": threads, "unet_rows": unet_rows}
+    settings = load(given)
     size = (width, height)
     found = profile_run.obtain(settings, size, max_rows=max_rows, repeats=repeats, fresh=fresh)
     if plot is not None:

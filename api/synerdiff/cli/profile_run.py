@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from synerdiff.cli.console import err
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel, load_model
 from synerdiff.engine.profiler import plot_profile, profile_of
 from synerdiff.ledger import Ledger
@@ -36,6 +37,7 @@ def obtain(
         )
     width, height = size[0] or model.entry.default_width, size[1] or model.entry.default_height
     _check_size(model, width, height)
+    config = EngineConfig(capacity=settings.capacity, max_rows=settings.max_rows, unet_rows=settings.unet_rows)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err) as bar:
         task = bar.add_task("starting")
@@ -49,6 +51,7 @@ def obtain(
             repeats=repeats,
             executor=settings.executor,
             threads=settings.threads,
+            config=config,
             progress=lambda done, total, what: bar.update(task, description=what, completed=done, total=total),
         )
 
@@ -110,6 +113,7 @@ def _choices(profile: Profile) -> Table:
         "threads": str(profile.threads or "the device's"),
         "memory format": profile.memory_format,
         "dtype": profile.dtype,
+        "rows of UNet calls": profile.unet_rows,
         "row cap": str(row_cap(profile)),
         "slot bookkeeping": f"{profile.slot_s * 1000:.2f} ms",
         "text encoding": f"{profile.encode_s * 1000:.2f} ms",

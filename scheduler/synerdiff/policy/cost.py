@@ -39,13 +39,14 @@ class CostModel:
     def unet(self, rows: ArrayLike) -> Array:
         """U: seconds of a slot with a UNet call of ``rows`` rows and nothing beside it.
 
-        Linear between measured rows; past the last, at the slope of the last two (or in proportion to rows).
+        Linear between measured rows; past the last, at the slope of the last two (or in proportion to rows, where
+        calls are padded: between the last two there is no slope).
         """
         at = np.asarray(rows, dtype=np.float64)
         known, seconds = self.profile.rows, self.profile.unet_s
         inside = np.interp(at, known, seconds)
         slope = seconds[-1] / known[-1]
-        if len(known) > 1:
+        if len(known) > 1 and self.profile.unet_rows == "any":
             slope = max((seconds[-1] - seconds[-2]) / (known[-1] - known[-2]), 0.0)
         beyond = np.maximum(at - known[-1], 0.0) * slope
         return np.asarray(inside + beyond + self.profile.slot_s, dtype=np.float64)

@@ -67,7 +67,8 @@ class Profile:
     ``slot_s`` is the bookkeeping of a slot, ``encode_s`` a prompt's text encoding, ``admit_s`` what else a job
     costs the device when it joins. ``rows_per_sample`` and ``steps`` describe the usual job.
     ``exact_s[i]`` is a UNet call of ``i + 1`` rows with an ``exact`` image in it, where so few rows are called
-    otherwise than ``unet_s`` says; empty where they are not. ``assumptions`` says what was not measured.
+    otherwise than ``unet_s`` says; empty where they are not. ``unet_rows`` names how calls are sized where that is not
+    by their rows alone, such as ``padded up to 32``. ``assumptions`` says what was not measured.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Profile:
     admit_s: float = 0.0
     skips: Mapping[str, SkipShare] = field(default_factory=dict)
     exact_s: tuple[float, ...] = ()
+    unet_rows: str = "any"
     assumptions: tuple[str, ...] = ()
     spread: float = 0.0
 
@@ -103,6 +105,8 @@ class Profile:
         """Hash of what the measurement depends on (not of the figures): the same place gives the same id."""
         names = ("model", "model_hash", "device", "dtype", "width", "height", "executor", "threads", "memory_format")
         key = {name: getattr(self, name) for name in names} | {"software": dict(self.software)}
+        if self.unet_rows != "any":
+            key["unet_rows"] = self.unet_rows
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return f"{self.width}x{self.height}-{digest[:12]}"
 
@@ -160,8 +164,9 @@ def _check_pairs(pairs: Pairs) -> None:
 def profile_document(profile: Profile) -> str:
     """The profile as JSON text."""
     plain = asdict(profile) | {"format": FORMAT}
-    if not profile.exact_s:
-        del plain["exact_s"]  # which older schedulers do not know
+    for name in ("exact_s", "unet_rows"):
+        if plain[name] in ((), "any"):
+            del plain[name]  # which older schedulers do not know
     return json.dumps(plain, sort_keys=True)
 
 
@@ -234,7 +239,7 @@ def _seconds(value: Any, name: str) -> float:
 
 
 _READERS: dict[str, Any] = {
-    **dict.fromkeys(("model", "device", "dtype", "executor", "model_hash", "memory_format"), read.text),
+    **dict.fromkeys(("model", "device", "dtype", "executor", "model_hash", "memory_format", "unet_rows"), read.text),
     **dict.fromkeys(("width", "height", "rows_per_sample", "steps"), _positive),
     **dict.fromkeys(("threads", "max_rows"), read.whole),
     **dict.fromkeys(("slot_s", "encode_s", "admit_s", "spread"), _seconds),

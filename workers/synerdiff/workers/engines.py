@@ -29,10 +29,11 @@ _WARM_UP = "warm-up"
 
 
 class ServedEngine:
-    """An engine and what its process says of it."""
+    """An engine and what its process says of it; ``asked`` are its limits before a profile decided the rest."""
 
-    def __init__(self, engine: Engine, ready: Ready, leisure: Leisure) -> None:
+    def __init__(self, engine: Engine, ready: Ready, leisure: Leisure, asked: EngineConfig | None = None) -> None:
         self._engine = engine
+        self._asked = asked or engine.config
         self.ready = ready
         self._leisure = leisure
 
@@ -61,7 +62,7 @@ class ServedEngine:
         view = plan_view(plan.head, plan.table)
         if plan.profile is not None:
             profile = parse_profile(plan.profile)
-            check_profile(profile, self._engine.model)
+            check_profile(profile, self._engine.model, self._asked)
             self._engine.predict_by(profile)
         self._engine.set_plan(view)
         if view.plan.profile_id:
@@ -130,7 +131,8 @@ def compile_rows(engine: Engine, model: LoadedModel) -> None:
 def find_profile(model: LoadedModel, spec: EngineSpec) -> Served | None:
     """The profile to go by, and the model laid out for it; None where it cannot be had: then plans are the default."""
     try:
-        served = serving_profile(model, cache_dir=spec.cache_dir, executor=spec.executor, threads=spec.threads)
+        config = engine_config(spec, None)
+        served = serving_profile(model, cache_dir=spec.cache_dir, threads=spec.threads, config=config)
         apply_setup(model, setup_of(served.profile))
     except (SynerDiffError, RuntimeError, ValueError) as error:
         log.warning("no profile: the default plan is in force", reason=str(error))
@@ -177,4 +179,4 @@ def build(spec: EngineSpec) -> ServedEngine:
     if profile is not None:
         engine.predict_by(profile)
     ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions(spec))
-    return ServedEngine(engine, ready, Leisure(model, served))
+    return ServedEngine(engine, ready, Leisure(model, served), engine_config(spec, None))

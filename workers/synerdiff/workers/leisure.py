@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.profiler import Measuring, Served, keep, measuring_again
@@ -43,12 +44,12 @@ class Leisure:
         if self._served is None or not self.busy:
             return None
         if self._measuring is None:
-            self._wanted, self._measuring = False, measuring_again(self._model, self._served.profile)
+            self._wanted, self._measuring = False, measuring_again(self._model, self._served)
         try:
             next(self._measuring)
             return None
         except StopIteration as end:
-            self._served = Served(end.value, self._served.path)
+            self._served = replace(self._served, profile=end.value)
         except (SynerDiffError, RuntimeError, ValueError) as error:
             log.warning("profile not measured again", reason=str(error))
             self._end()

@@ -1,8 +1,8 @@
 """The profiler: what this model costs on this device, measured.
 
-``measure.py`` is the whole of it in order; ``setup.py`` finds the threads and memory format, ``workload.py`` makes
-real UNet calls and decodes, ``contention.py`` runs both beside each other, ``cache.py`` keeps profiles on disk,
-``serving.py`` is what a worker goes by.
+``measure.py`` is the whole of it in order; ``setup.py`` finds the threads and memory format, ``sizes.py`` says which
+numbers of rows the engine calls, ``workload.py`` makes real UNet calls and decodes, ``contention.py`` runs both beside
+each other, ``cache.py`` keeps profiles on disk, ``serving.py`` is what a worker goes by.
 """
 
 from .cache import cache_key, load_cached, profile_path, store

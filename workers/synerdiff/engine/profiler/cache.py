@@ -8,11 +8,13 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
 from synerdiff.policy.errors import PolicyError
 from synerdiff.policy.profile import Profile, parse_profile, profile_document
 
 from .device import device_label, dtype_name
+from .sizes import config_at, setting_name
 
 
 def software() -> dict[str, str]:
@@ -20,8 +22,18 @@ def software() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "diffusers", "synerdiff")}
 
 
-def cache_key(model: LoadedModel, width: int, height: int, *, executor: str, threads: int, max_rows: int) -> str:
+def cache_key(
+    model: LoadedModel,
+    width: int,
+    height: int,
+    *,
+    executor: str,
+    threads: int,
+    max_rows: int,
+    config: EngineConfig | None = None,
+) -> str:
     """Hash of what a measurement depends on: weights, size, dtype, device, versions and what was asked for."""
+    unet_rows = setting_name(config_at(config or EngineConfig(), model, width, height))
     depends = {
         "model": model.name,
         "model_hash": model.model_hash,
@@ -29,7 +41,7 @@ def cache_key(model: LoadedModel, width: int, height: int, *, executor: str, thr
         "dtype": [dtype_name(model), str(model.vae_dtype)],
         "device": device_label(model.device),
         "software": software(),
-        "asked": [executor, threads, max_rows],
+        "asked": [executor, threads, max_rows, *([] if unet_rows == "any" else [unet_rows])],
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
 from synerdiff.policy.profile import Profile
 from synerdiff.protocol.errors import PlanError
 
 from .setup import cores
+from .sizes import config_at, setting_name
 
 
 def device_label(device: torch.device) -> str:
@@ -33,13 +35,18 @@ def dtype_name(model: LoadedModel) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def check_profile(profile: Profile, model: LoadedModel) -> None:
-    """Refuse a profile of another model, device or dtype.
+def check_profile(profile: Profile, model: LoadedModel, config: EngineConfig) -> None:
+    """Refuse a profile of another model, device or dtype, or of UNet calls that ``config`` does not make.
 
     Raises:
         PlanError: names the field that differs and both values.
     """
-    here = {"model_hash": model.model_hash, "device": device_label(model.device), "dtype": dtype_name(model)}
+    here = {
+        "model_hash": model.model_hash,
+        "device": device_label(model.device),
+        "dtype": dtype_name(model),
+        "unet_rows": setting_name(config_at(config, model, profile.width, profile.height)),
+    }
     for name, value in here.items():
         found = getattr(profile, name)
         if found != value:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import GRANULARITIES
-from synerdiff.engine.executors import row_buckets
 from synerdiff.engine.memory import is_out_of_memory
 from synerdiff.engine.model import LoadedModel
 from synerdiff.policy.profile import Granularity, Profile
@@ -21,6 +23,7 @@ from .device import device_label, dtype_name
 from .overhead import measure_overheads
 from .rounds import Progress, Samples, Stage, Task, finish, rounds, silent
 from .setup import Setup, apply_setup, choose_setup
+from .sizes import rows_to_measure, setting_name, whole_stairs
 from .workload import STEPS, Workload
 
 MAX_ROWS = 32
@@ -36,7 +39,7 @@ class Effort:
     Rows go up to ``max_rows``, and stop after a call that takes longer than ``call_limit_s``. ``repeats`` rounds are
     counted, after one to warm up where ``warm_up`` says so. ``setup`` is what the model is laid out for already;
     without one the best is looked for. ``executor``: ``auto`` measures both sides at once and keeps that only where
-    it saves time.
+    it saves time. ``config`` is the engine's whose calls are measured (``unet_rows``, and how many rows it may call).
     """
 
     max_rows: int = MAX_ROWS
@@ -47,6 +50,7 @@ class Effort:
     setup: Setup | None = None
     call_limit_s: float = math.inf
     warm_up: bool = True
+    config: EngineConfig = field(default_factory=EngineConfig)
 
 
 def measure_profile(
@@ -59,6 +63,7 @@ def measure_profile(
     repeats: int = REPEATS,
     executor: str = "auto",
     threads: int = 0,
+    config: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> Profile:
     """Measure one model at one size on its device, and leave the model in the setup that was found best.
@@ -69,17 +74,18 @@ def measure_profile(
         repeats: rounds, after one to warm up; a figure is the median over them.
         executor: ``auto`` measures both sides at once and keeps that only where it saves time.
         threads: torch threads; 0 tries one and all.
+        config: the engine's whose calls are measured; its ``unet_rows`` counts. Without one, calls of any rows.
 
     Raises:
         ModelError: the model cannot make images of this size here.
     """
-    effort = Effort(max_rows, granularities, repeats, executor, threads)
+    effort = Effort(max_rows, granularities, repeats, executor, threads, config=config or EngineConfig())
     return finish(measuring(model, width, height, effort), progress)
 
 
 def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Measuring:
     """The measurement in pieces of one call or decode each; returns the profile. Raises as :func:`measure_profile`."""
-    work = Workload(model, width, height)
+    work = Workload(model, width, height, effort.config)
     sizes, full = yield from fitting_rows(work, effort.max_rows, effort.call_limit_s)
     setup = effort.setup
     if setup is None:
@@ -88,7 +94,9 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
     alone = yield from _alone(work, sizes, effort)
     cuts = tuple(Granularity(name, samples.medians) for name, samples in alone.decodes.items())
     unet_s = tuple(samples.medians[0] for samples in alone.unet)
-    overheads = yield from measure_overheads(work, sizes, unet_s)
+    exact_s = alone.exact_s
+    plain_s = tuple(exact_s[rows - 1] for rows in sizes) if len(exact_s) == sizes[-1] else unet_s
+    overheads = yield from measure_overheads(work, sizes, plain_s)
     profile = Profile(
         model=model.name,
         device=device_label(model.device),
@@ -107,7 +115,8 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
         max_rows=sizes[-1] if full else 0,
         slot_s=overheads.slot_s,
         encode_s=overheads.encode_s,
-        exact_s=tuple(samples.medians[0] for samples in alone.exact),
+        exact_s=exact_s,
+        unet_rows=setting_name(work.config),
         spread=alone.spread,
     )
     return (yield from _with_overlap(work, profile, effort))
@@ -118,15 +127,15 @@ def fitting_rows(
 ) -> Generator[Stage, None, tuple[tuple[int, ...], bool]]:
     """The row counts to measure, and whether memory ended before ``max_rows``."""
     sizes: list[int] = []
-    buckets = row_buckets(max_rows)
-    for rows in buckets:
-        yield len(sizes), len(buckets), "rows that fit"
+    asked = rows_to_measure(work.config, max_rows)
+    for rows in asked:
+        yield len(sizes), len(asked), "rows that fit"
         try:
             (seconds,) = work.time_unet(rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not sizes:
                 raise ModelError(f"a UNet call of {rows} rows at {work.width}x{work.height} failed: {error}") from error
-            return tuple(sizes), True
+            return whole_stairs(work.config, sizes), True
         sizes.append(rows)
         if seconds > call_limit_s and rows >= work.rows_per_sample:
             break
@@ -138,24 +147,35 @@ class Alone:
     """What is called with nothing beside it: the UNet by rows, few rows with an ``exact`` image, decodes."""
 
     unet: list[Samples]
-    exact: list[Samples]
+    exact: dict[int, Samples]
     decodes: dict[str, Samples]
+
+    @property
+    def exact_s(self) -> tuple[float, ...]:
+        """Seconds of calls of 1, 2, 3, ... rows with an ``exact`` image, linear between what was measured."""
+        sizes = list(self.exact)
+        if not sizes:
+            return ()
+        seconds = [samples.medians[0] for samples in self.exact.values()]
+        return tuple(np.interp(np.arange(1, sizes[-1] + 1), sizes, seconds).tolist())
 
     @property
     def spread(self) -> float:
         """The largest spread of them."""
-        return max(samples.spread for samples in (*self.unet, *self.exact, *self.decodes.values()))
+        return max(samples.spread for samples in (*self.unet, *self.exact.values(), *self.decodes.values()))
 
 
 def _alone(work: Workload, sizes: Sequence[int], effort: Effort) -> Generator[Stage, None, Alone]:
     unet: dict[str, Task] = {f"{rows} rows": partial(work.time_unet, rows) for rows in sizes}
-    few = [rows for rows in sizes if rows <= work.exact_rows]
+    few = work.exact_sizes(sizes)
     exact: dict[str, Task] = {f"{rows} exact rows": partial(work.time_unet, rows, exact=True) for rows in few}
     decodes: dict[str, Task] = {str(name): partial(work.time_decode, name) for name in effort.granularities}
     what = "UNet calls and decodes alone"
     found = yield from rounds(unet | exact | decodes, effort.repeats, what, warm_up=effort.warm_up)
     return Alone(
-        [found[name] for name in unet], [found[name] for name in exact], {name: found[name] for name in decodes}
+        [found[name] for name in unet],
+        {rows: found[name] for rows, name in zip(few, exact, strict=True)},
+        {name: found[name] for name in decodes},
     )
 
 
@@ -188,10 +208,11 @@ def profile_of(
     repeats: int = REPEATS,
     executor: str = "auto",
     threads: int = 0,
+    config: EngineConfig | None = None,
     progress: Progress = silent,
 ) -> Profile:
     """Return the profile from disk, or measure and keep it; ``fresh`` measures again. Raises as measuring does."""
-    key = cache_key(model, width, height, executor=executor, threads=threads, max_rows=max_rows)
+    key = cache_key(model, width, height, executor=executor, threads=threads, max_rows=max_rows, config=config)
     path = profile_path(cache_dir, key)
     profile = None if fresh else load_cached(path)
     if profile is None:
@@ -203,6 +224,7 @@ def profile_of(
             repeats=repeats,
             executor=executor,
             threads=threads,
+            config=config,
             progress=progress,
         )
         store(path, profile)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
 from synerdiff.policy.profile import Profile
 
@@ -25,48 +26,58 @@ AGAIN_REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A profile and where it is kept (None: nowhere)."""
+    """A profile, where it is kept (None: nowhere), and the limits of the engine whose calls it says."""
 
     profile: Profile
     path: Path | None
+    config: EngineConfig = field(default_factory=EngineConfig)
 
 
-def serving_profile(model: LoadedModel, *, cache_dir: str | Path | None, executor: str, threads: int) -> Served:
-    """The profile of the model's own size: what ``synerdiff profile`` kept here, else an earlier quick one, else a
-    quick one now: one round of few rows in the present setup, about as long as an image of 25 steps takes.
+def serving_profile(
+    model: LoadedModel, *, cache_dir: str | Path | None, threads: int, config: EngineConfig | None = None
+) -> Served:
+    """The profile of the model's own size for an engine of ``config``.
+
+    What ``synerdiff profile`` kept here, else an earlier quick one, else a quick one now: one round of few rows in the
+    present setup, about as long as an image of 25 steps takes.
 
     Raises :class:`ModelError` where the model cannot run at its size.
     """
     width, height = model.entry.default_width, model.entry.default_height
-    full = quick = None
+    config, full, quick = config or EngineConfig(), None, None
     if cache_dir:
-        key = cache_key(model, width, height, executor=executor, threads=threads, max_rows=MAX_ROWS)
+        key = cache_key(
+            model, width, height, executor=config.executor, threads=threads, max_rows=MAX_ROWS, config=config
+        )
         full, quick = profile_path(cache_dir, key), profile_path(cache_dir, f"{key}-quick")
         for path in (full, quick):
             if kept := load_cached(path):
-                return Served(kept, path)
+                return Served(kept, path, config)
     setup = Setup(threads or torch.get_num_threads() if model.device.type == "cpu" else 0, "contiguous")
     effort = Effort(
         max_rows=_rows(model),
         repeats=1,
-        executor=_executor(model, executor),
+        executor=_executor(model, config.executor),
         setup=setup,
         call_limit_s=QUICK_CALL_S,
         warm_up=False,
+        config=config,
     )
-    served = Served(finish(measuring(model, width, height, effort), silent), quick)
+    served = Served(finish(measuring(model, width, height, effort), silent), quick, config)
     keep(served)
     return served
 
 
-def measuring_again(model: LoadedModel, profile: Profile) -> Measuring:
-    """Measure what ``profile`` says once more, in its setup, piece by piece; returns a profile of the same id."""
+def measuring_again(model: LoadedModel, served: Served) -> Measuring:
+    """Measure what a profile says once more, in its setup, piece by piece; returns a profile of the same id."""
+    profile = served.profile
     effort = Effort(
         max_rows=profile.rows[-1],
         granularities=tuple(each.name for each in profile.granularities),
         repeats=AGAIN_REPEATS,
         executor=profile.executor,
         setup=setup_of(profile),
+        config=served.config,
     )
     return measuring(model, profile.width, profile.height, effort)
 

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from synerdiff.engine.conditioning import guidance_embedding
+from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import ChunkedDecode, decode_chunks
+from synerdiff.engine.denoise import UNetCall, fixed_rows_unet
+from synerdiff.engine.executors import row_buckets
 from synerdiff.engine.lean import ALONE, LeanUNet
 from synerdiff.engine.model import LoadedModel
 from synerdiff.engine.text import TextEncoder
 from synerdiff.engine.types import Request
 
+from .sizes import config_at
+
 STEPS = 25
 GUIDANCE = 5.0
 QUALITY = "balanced"
 SHORT_S = 0.05
+COMPILED_AFTER = 2
+"""Calls until a compiled one is itself: compiled at the first, recorded as a CUDA graph at the second."""
 
 
 class Workload:
-    """One model's calls for images of ``width`` x ``height`` pixels.
+    """One model's calls for images of ``width`` x ``height`` pixels, as an engine of ``config`` makes them.
 
     Raises :class:`ModelError` where the checkpoint cannot make such images.
     """
 
-    def __init__(self, model: LoadedModel, width: int, height: int) -> None:
+    def __init__(self, model: LoadedModel, width: int, height: int, config: EngineConfig | None = None) -> None:
         self.model, self.width, self.height = model, width, height
+        self.config = config_at(config or EngineConfig(), model, width, height)
+        self._fixed = fixed_rows_unet(model, self.config)
         scale = model.entry.latent_multiple
         size = (1, model.latent_channels, height // scale, width // scale)
         self._latents = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(model.device)
@@ -46,14 +55,19 @@ class Workload:
         """Rows of a full step of the usual job: one where guidance is built into the model."""
         return 1 if self.model.guidance_width is not None else 2
 
-    @property
-    def exact_rows(self) -> int:
-        """Up to so many rows are called otherwise where an ``exact`` image is among them; 0: none."""
-        return ALONE if isinstance(self.model.unet_in(self.model.dtype), LeanUNet) else 0
+    def exact_sizes(self, sizes: Sequence[int]) -> list[int]:
+        """Those of the measured numbers of rows that are called otherwise with an ``exact`` image among them."""
+        if self._fixed is not None:
+            plain = row_buckets(sizes[-1])
+            return [rows for rows in sizes if rows in plain]
+        lean = isinstance(self.model.unet_in(self.model.dtype), LeanUNet)
+        return [rows for rows in sizes if lean and rows <= ALONE]
 
     def unet_call(self, rows: int, *, exact: bool = False) -> Callable[[], Tensor]:
         """One UNet call over ``rows`` rows; ``exact``: as with an image of that class among them."""
-        model, unet = self.model, self.model.unet_in(self.model.dtype)
+        model = self.model
+        fixed = None if exact else self._fixed
+        unet: UNetCall = fixed or model.unet_in(model.dtype)
         latents = self._latents.expand(rows, -1, -1, -1).to(model.dtype).contiguous()
         timesteps = torch.full((rows,), 500.0, device=model.device)
         context = self._text.context.expand(rows, -1, -1).to(model.dtype).contiguous()
@@ -101,6 +115,8 @@ class Workload:
         """Seconds of one UNet call alone, after others like it: a short one is made again and again for ``SHORT_S``
         and the last one counts, for the first ones find caches and memory as larger calls left them."""
         call, spent = self.unet_call(rows, exact=exact), 0.0
+        for _ in range(COMPILED_AFTER if self.config.unet_rows == "compiled" and not exact else 0):
+            call()
         while True:
             seconds = self.seconds(call)
             spent += seconds
