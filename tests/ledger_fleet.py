@@ -42,6 +42,12 @@ class Fleet:
             self.claims[name][job_id] = answer
         return answer
 
+    def granted(self, name: str, job_id: str) -> Claim:
+        """A claim that the ledger must grant."""
+        answer = self.claim(name, job_id)
+        assert isinstance(answer, Claim), answer
+        return answer
+
     def prove(self, name: str, claim: Claim) -> tuple[str, ...]:
         """A job that ran alone for long enough is let back into company; the jobs to send hints for."""
         if not claim.alone or self.clock.now - claim.claimed_at < TRIAL_S:
@@ -78,3 +84,11 @@ def state(ledger: Ledger, job_id: str) -> JobState:
     view = ledger.get(job_id)
     assert view is not None
     return view.state
+
+
+def one_claimed(client: redis.Redis, **fields: Any) -> tuple[Fleet, str, Claim]:
+    """A fleet of one worker, its name, and its claim of the job ``j`` with these ``fields``."""
+    fleet = Fleet(client, capacity=1)
+    name = fleet.start_worker()
+    submit(fleet.ledger, "j", **fields)
+    return fleet, name, fleet.granted(name, "j")

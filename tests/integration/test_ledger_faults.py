@@ -11,7 +11,7 @@ from synerdiff.ledger import Claim, Ledger, LedgerConfig, ManualClock, Renewal, 
 from synerdiff.protocol import ErrorInfo, JobEvent, JobState
 from synerdiff.settings import Settings
 from tests.ledger_audit import audit
-from tests.ledger_fleet import LEASE_S, POOL, RESULT, TTL_S, Fleet, state, submit
+from tests.ledger_fleet import LEASE_S, POOL, RESULT, TTL_S, Fleet, one_claimed, state, submit
 
 
 def test_a_dead_workers_jobs_run_again_within_15_s(redis_client: redis.Redis) -> None:
@@ -71,8 +71,7 @@ def test_a_hung_job_runs_again_and_the_second_time_alone(redis_client: redis.Red
             if reaped.requeued or reaped.quarantined:
                 break
         assert (reaped.requeued, reaped.quarantined) == ((("hung",), ()), ((), ("hung",)))[round_]
-    claim = fleet.claim(name, "hung")
-    assert isinstance(claim, Claim)
+    claim = fleet.granted(name, "hung")
     assert claim.alone
 
 
@@ -96,9 +95,9 @@ def test_a_reaper_that_is_always_late_finds_the_dead(redis_client: redis.Redis) 
     fleet = Fleet(redis_client, capacity=1)
     dead = fleet.start_worker()
     submit(fleet.ledger, "j", "k")
-    assert isinstance(fleet.claim(dead, "j"), Claim)
+    fleet.granted(dead, "j")
     living = fleet.start_worker()
-    assert isinstance(held := fleet.claim(living, "k"), Claim)
+    held = fleet.granted(living, "k")
     found: list[tuple[bool, tuple[str, ...]]] = []
     for _ in range(6):
         fleet.clock.advance(6)
@@ -114,11 +113,7 @@ def test_a_reaper_that_is_always_late_finds_the_dead(redis_client: redis.Redis) 
 
 
 def test_a_renewal_revives_a_lapsed_lease_that_nobody_reaped(redis_client: redis.Redis) -> None:
-    fleet = Fleet(redis_client, capacity=2)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j")
-    claim = fleet.claim(name, "j")
-    assert isinstance(claim, Claim)
+    fleet, name, claim = one_claimed(redis_client)
     fleet.clock.advance(60)
     assert fleet.ledger.renew(name, {"j": claim.token}, LEASE_S) == {"j": Renewal.HELD}
 
@@ -144,8 +139,7 @@ def test_a_deadline_ends_queued_and_running_jobs(redis_client: redis.Redis) -> N
     fleet = Fleet(redis_client, capacity=1)
     name = fleet.start_worker()
     submit(fleet.ledger, "running", "queued", "late", deadline_s=20.0)
-    claim = fleet.claim(name, "running")
-    assert isinstance(claim, Claim)
+    claim = fleet.granted(name, "running")
     fleet.clock.advance(20)
     assert fleet.ledger.renew(name, {"running": claim.token}, LEASE_S) == {"running": Renewal.EXPIRED}
     assert not fleet.ledger.finish("running", claim.token, RESULT).accepted
@@ -154,26 +148,17 @@ def test_a_deadline_ends_queued_and_running_jobs(redis_client: redis.Redis) -> N
 
 
 def test_images_that_come_after_the_deadline_are_no_result(redis_client: redis.Redis) -> None:
-    fleet = Fleet(redis_client, capacity=1)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j", deadline_s=5.0)
-    claim = fleet.claim(name, "j")
-    assert isinstance(claim, Claim)
+    fleet, _, claim = one_claimed(redis_client, deadline_s=5.0)
     fleet.clock.advance(5)
     answer = fleet.ledger.finish("j", claim.token, RESULT)
     assert (answer.accepted, answer.state) == (False, JobState.EXPIRED)
 
 
 def test_a_worker_cannot_renew_with_the_token_of_an_earlier_claim(redis_client: redis.Redis) -> None:
-    fleet = Fleet(redis_client, capacity=1)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j")
-    first = fleet.claim(name, "j")
-    assert isinstance(first, Claim)
+    fleet, name, first = one_claimed(redis_client)
     fleet.ledger.hand_back("j", first.token, "try again")
     fleet.clock.advance(1)
-    second = fleet.claim(name, "j")
-    assert isinstance(second, Claim)
+    second = fleet.granted(name, "j")
     assert fleet.ledger.renew(name, {"j": first.token}, LEASE_S) == {"j": Renewal.LOST}
     assert fleet.ledger.renew(name, {"j": second.token}, LEASE_S) == {"j": Renewal.HELD}
 
@@ -197,11 +182,7 @@ def test_a_worker_not_seen_since_the_lapse_is_not_yet_judged(redis_client: redis
 
 
 def test_cancelling_a_running_job_reaches_its_holder_and_is_never_undone(redis_client: redis.Redis) -> None:
-    fleet = Fleet(redis_client, capacity=1)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j")
-    claim = fleet.claim(name, "j")
-    assert isinstance(claim, Claim)
+    fleet, name, claim = one_claimed(redis_client)
     assert fleet.ledger.cancel("j").accepted
     assert fleet.ledger.renew(name, {"j": claim.token}, LEASE_S) == {"j": Renewal.CANCELLED}
     assert not fleet.ledger.finish("j", claim.token, RESULT).accepted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import redis
 
-from synerdiff.ledger import Claim, Refused
+from synerdiff.ledger import Refused
 from synerdiff.protocol import JobEvent, JobState
 from synerdiff.settings import Settings
 from tests.ledger_audit import audit
-from tests.ledger_fleet import POOL, RESULT, Fleet, state, submit
+from tests.ledger_fleet import POOL, RESULT, Fleet, one_claimed, state, submit
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -62,16 +62,14 @@ def test_a_trial_ends_by_what_a_job_stepped_between_two_reports(
     name = fleet.start_worker()
     submit(fleet.ledger, "j")
     for _ in range(2):  # handed back unharmed, and claimed again: what an earlier claim told counts no more
-        claim = fleet.claim(name, "j")
-        assert isinstance(claim, Claim)
+        claim = fleet.granted(name, "j")
         for kind, step in [report.split() for report in reports]:
             event = JobEvent.model_validate({"kind": kind, "step": step, "steps": 20})
             assert fleet.ledger.progress("j", claim.token, event)
         fleet.ledger.hand_back("j", claim.token, "it broke", "crashed" if claim.asides else "aside")
         fleet.clock.advance(1)
     for _ in range(2):  # on trial it may have to leave its worker, and be on trial again
-        alone = fleet.claim(name, "j")
-        assert isinstance(alone, Claim)
+        alone = fleet.granted(name, "j")
         assert (alone.alone, alone.clear) == (True, clear)
         fleet.ledger.progress_many([("j", alone.token, JobEvent(kind="step", step=step, steps=20)) for step in (1, 9)])
         fleet.ledger.hand_back("j", alone.token, "the worker is leaving")
@@ -83,41 +81,29 @@ def test_an_engine_that_crashed_under_a_living_worker_is_known_to_the_step(
     redis_client: redis.Redis, n: int, step: int, trial: int, clear: int | None
 ) -> None:
     """Of several images some may be far ahead of the slowest."""
-    fleet = Fleet(redis_client, capacity=1)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j", n=n)
-    claim = fleet.claim(name, "j")
-    assert isinstance(claim, Claim)
+    fleet, name, claim = one_claimed(redis_client, n=n)
     fleet.ledger.keep("j", claim.token, 3 * n, b"latents", 60.0)
     fleet.ledger.hand_back("j", claim.token, "it broke", "crashed", step)
     fleet.clock.advance(1)
-    alone = fleet.claim(name, "j")
-    assert isinstance(alone, Claim)
+    alone = fleet.granted(name, "j")
     assert (alone.alone, alone.trial, alone.clear) == (True, trial, clear)
 
 
 def test_a_job_has_company_again_once_and_after_a_second_crash_runs_alone_to_its_end(redis_client: redis.Redis) -> None:
-    fleet = Fleet(redis_client, capacity=1)
-    name = fleet.start_worker()
-    submit(fleet.ledger, "j")
-    first = fleet.claim(name, "j")
-    assert isinstance(first, Claim)
+    fleet, name, first = one_claimed(redis_client)
     fleet.ledger.progress("j", first.token, JobEvent(kind="step", step=3, steps=9))
     fleet.ledger.hand_back("j", first.token, "it broke", "crashed")
     fleet.clock.advance(1)
-    alone = fleet.claim(name, "j")
-    assert isinstance(alone, Claim)
+    alone = fleet.granted(name, "j")
     assert (alone.alone, alone.trial) == (True, 3)
     assert fleet.ledger.hand_back("j", alone.token, "proven", "proven").released == ("j",)
     assert fleet.ledger.hand_back("j", alone.token, "proven", "proven").accepted  # the reply was lost
     fleet.clock.advance(1)
-    company = fleet.claim(name, "j")
-    assert isinstance(company, Claim)
+    company = fleet.granted(name, "j")
     assert (company.alone, company.trial) == (False, None)
     fleet.ledger.hand_back("j", company.token, "it broke", "crashed")
     fleet.clock.advance(1)
-    last = fleet.claim(name, "j")
-    assert isinstance(last, Claim)
+    last = fleet.granted(name, "j")
     assert (last.alone, last.trial, last.attempts) == (True, None, 0)
 
 
@@ -128,17 +114,15 @@ def test_the_next_suspects_hint_comes_at_once_and_is_for_the_worker_that_is_set_
     aside, busy = fleet.start_worker(), fleet.start_worker()
     submit(fleet.ledger, "a", "b", "c")
     for job_id in ("a", "b"):
-        claim = fleet.claim(aside, job_id)
-        assert isinstance(claim, Claim)
+        claim = fleet.granted(aside, job_id)
         fleet.ledger.hand_back(job_id, claim.token, "it broke", "crashed")
-    assert isinstance(fleet.claim(busy, "c"), Claim)
+    fleet.granted(busy, "c")
     fleet.clock.advance(1)
-    alone = fleet.claim(aside, "a")
-    assert isinstance(alone, Claim)
+    alone = fleet.granted(aside, "a")
     assert fleet.claim(busy, "b") == Refused("busy")
     assert fleet.ledger.finish("a", alone.token, RESULT).released == ("b",)
     assert fleet.claim(busy, "b") == Refused("elsewhere")
-    assert isinstance(fleet.claim(aside, "b"), Claim)
+    fleet.granted(aside, "b")
     audit(redis_client, POOL)
 
 
@@ -147,10 +131,8 @@ def test_a_full_worker_is_set_aside_where_no_other_takes_the_suspect(redis_clien
     fleet = Fleet(redis_client, capacity=1)
     broken, full, other = (fleet.start_worker() for _ in range(3))
     submit(fleet.ledger, "a", "b", "c")
-    claim = fleet.claim(broken, "a")
-    assert isinstance(claim, Claim)
-    held = fleet.claim(full, "b")
-    assert isinstance(held, Claim)
+    claim = fleet.granted(broken, "a")
+    held = fleet.granted(full, "b")
     assert not fleet.ledger.set_aside(POOL, full, "take"), "nobody waits"
     fleet.ledger.hand_back("a", claim.token, "it broke", "crashed")
     fleet.clock.advance(1)
@@ -162,12 +144,11 @@ def test_a_full_worker_is_set_aside_where_no_other_takes_the_suspect(redis_clien
     audit(redis_client, POOL)
     assert fleet.claim(full, "a") == Refused("drain")
     fleet.ledger.hand_back("b", held.token, "a job had to run alone")
-    alone = fleet.claim(full, "a")
-    assert isinstance(alone, Claim)
+    alone = fleet.granted(full, "a")
     assert alone.alone
     assert not fleet.ledger.set_aside(POOL, full, "still"), "it has it"
     assert fleet.claim(full, "c") == Refused("alone")
     fleet.ledger.finish("a", alone.token, RESULT)
     fleet.clock.advance(1)
-    assert isinstance(fleet.claim(full, "c"), Claim)
+    fleet.granted(full, "c")
     audit(redis_client, POOL)

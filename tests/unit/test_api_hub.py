@@ -86,6 +86,9 @@ def test_the_past_is_told_to_its_end(hub: EventHub, streams: Streams) -> None:
 
 
 def test_many_followers_of_many_jobs_share_one_reader(hub: EventHub, streams: Streams) -> None:
+    def read_up_to(jobs: list[str], step: int) -> bool:
+        return all(hub._after[job_id] == f"{step + 1}-0" for job_id in jobs)
+
     async def run() -> list[list[str]]:
         jobs = [f"job{index}" for index in range(30)]
         for job_id in jobs:
@@ -95,7 +98,7 @@ def test_many_followers_of_many_jobs_share_one_reader(hub: EventHub, streams: St
         for step in range(1, 6):
             for job_id in jobs:
                 streams.add(job_id, "step", step)
-            await asyncio.sleep(0)
+            await until(partial(read_up_to, jobs, step))
         for job_id in jobs:
             streams.add(job_id, "succeeded")
         return await asyncio.gather(*tasks)

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from synerdiff.cli import job_options as options
 from synerdiff.cli.console import FAILED
-
-JOB = "The job \\[default of what is left out]"
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -33,43 +32,26 @@ def generate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one result object a line on standard output")] = False,
     timeout: Annotated[float | None, typer.Option(help="seconds to wait; the jobs go on after that")] = None,
-    job_id: Annotated[
-        str | None, typer.Option("--id", rich_help_panel=JOB, help="the same id again is the same job \\[a new ULID]")
-    ] = None,
-    model: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="its name \\[SYNERDIFF_MODEL]")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="what to keep away from")] = None,
-    width: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels \\[the model's own]")] = None,
-    height: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="pixels \\[the model's own]")] = None,
-    steps: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="denoising steps \\[25]")] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option("--guidance-scale", "--guidance", rich_help_panel=JOB, help="1 turns it off \\[5.0]")
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=JOB, help="ddim, euler, euler_a, dpmpp_2m, dpmpp_2m_karras or lcm \\[dpmpp_2m]"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(rich_help_panel=JOB, help="image i uses seed + i \\[chosen, and recorded]")
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", rich_help_panel=JOB, help="images \\[1]")] = None,
-    quality: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=JOB, help="exact (never skips guidance), balanced or fast \\[balanced]"),
-    ] = None,
-    priority: Annotated[int | None, typer.Option(rich_help_panel=JOB, help="0 to 9, 9 the most urgent \\[5]")] = None,
-    deadline_s: Annotated[
-        float | None, typer.Option(rich_help_panel=JOB, help="seconds until it expires \\[none]")
-    ] = None,
-    image_format: Annotated[
-        str | None, typer.Option("--format", rich_help_panel=JOB, help="png, webp or jpeg \\[png]")
-    ] = None,
-    webhook: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="URL told when it ends")] = None,
-    tenant: Annotated[str | None, typer.Option(rich_help_panel=JOB, help="whose share of the pool \\[default]")] = None,
-    metadata: Annotated[list[str] | None, typer.Option(rich_help_panel=JOB, help="key=value; may be repeated")] = None,
+    job_id: options.JobId = None,
+    model: options.Model = None,
+    negative_prompt: options.NegativePrompt = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    steps: options.Steps = None,
+    guidance_scale: options.GuidanceScale = None,
+    sampler: options.Sampler = None,
+    seed: options.Seed = None,
+    n: options.Images = None,
+    quality: options.Quality = None,
+    priority: options.Priority = None,
+    deadline_s: options.Deadline = None,
+    image_format: options.ImageFormat = None,
+    webhook: options.Webhook = None,
+    tenant: options.Tenant = None,
+    metadata: options.Metadata = None,
 ) -> None:
     """Submit jobs, follow them, and save their images; exit code 0 only if all succeeded."""
     from synerdiff.cli import generation
-    from synerdiff.cli.job_input import read_metadata
 
     given = {
         "id": job_id,
@@ -89,9 +71,8 @@ def generate(
         "format": image_format,
         "webhook": webhook,
         "tenant": tenant,
-        "metadata": read_metadata(metadata or []),
     }
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = options.job_fields(given, metadata)
     if replay is not None:
         generation.repeat(replay, out_dir, fields, as_json)
     elif not generation.run(jobs, fields, out_dir, as_json, timeout):
