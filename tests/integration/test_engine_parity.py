@@ -16,9 +16,12 @@ from diffusers import LatentConsistencyModelPipeline
 
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.reference import Image, Reference, engine_images
+from synerdiff.bench.pipeline import Pipeline
+from synerdiff.engine import metrics
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.lean import LeanUNet
 from synerdiff.engine.model import LoadedModel, load_model, shipped_path
+from synerdiff.engine.precision import has_bfloat16
 from synerdiff.engine.profiler import Setup, apply_setup
 from synerdiff.engine.types import Request
 from synerdiff.protocol.job import SAMPLERS
@@ -27,6 +30,7 @@ from tests.engines import request
 CONFIG = EngineConfig(capacity=32, float_images=True)
 BITWISE = ("ddim", "euler")
 ALONE, MIXED = 1e-5, 1e-4
+NEAR = 0.999  # worst SSIM of bfloat16 to float32; measured 0.9998
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +103,37 @@ def test_a_mixed_batch_stays_close_to_the_pipeline() -> None:
         ]
     )
     assert max(differences.values()) <= MIXED, differences
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU has no bfloat16 instructions")
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_bfloat16_alone_equals_the_pipeline_whose_unet_runs_in_it(layout: str) -> None:
+    model = load_model(None, device="cpu", dtype="bfloat16")
+    apply_setup(model, Setup(threads=1, memory_format=layout))
+    pipeline = Pipeline(model, shipped_path())
+    for sampler in SAMPLERS:
+        wanted = emoji(sampler=sampler)
+        found = engine_images(model, [wanted], CONFIG)["job", 0]
+        difference = float(np.abs(found - pipeline.images([wanted])[0][0]).max())
+        assert difference <= (0.0 if sampler in BITWISE else ALONE)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU has no bfloat16 instructions")
+def test_bfloat16_images_are_close_to_float32s_alone_and_in_a_mixed_batch() -> None:
+    model = load_model(None, device="cpu", dtype="bfloat16")
+    apply_setup(model, Setup(threads=1, memory_format="channels_last"))
+    requests = [emoji(name, sampler=name, seed=seed, steps=8) for seed, name in enumerate(SAMPLERS)]
+    expected = engine_images(shipped().model, requests, CONFIG)
+    alone = {key: image for item in requests for key, image in engine_images(model, [item], CONFIG).items()}
+    for found in (alone, engine_images(model, requests, CONFIG)):
+        assert all(np.isfinite(image).all() for image in found.values())
+        scores = [ssim(found[key], expected[key]) for key in expected]
+        assert min(scores) > NEAR, scores
+
+
+def ssim(image: Image, other: Image) -> float:
+    planes = (torch.from_numpy(each).permute(2, 0, 1)[None] for each in (image, other))
+    return float(metrics.ssim(*planes))
 
 
 def test_the_layout_for_the_cpu_stays_as_close() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from benchmarks.checkpoints import make_checkpoint
 from synerdiff.engine.checkpoint import inspect
-from synerdiff.engine.model import load_model, precisions, resolve, shipped_path
+from synerdiff.engine.model import load_model, resolve, shipped_path
 from synerdiff.protocol.errors import ModelError
 from synerdiff.workers.engines import build
 from synerdiff.workers.messages import EngineSpec
@@ -203,15 +202,6 @@ def test_a_pinned_revision_comes_from_the_hubs_cache(tmp_path: Path, monkeypatch
     assert resolve("some/model", commit) == cached / commit
     with pytest.raises(ModelError, match=r"some/model at revision f{40} cannot be fetched from the hub"):
         resolve("some/model", "f" * 40)
-
-
-def test_half_precision_on_a_gpu_with_the_vae_that_is_asked_for(copied: Path) -> None:
-    half, single = torch.float16, torch.float32
-    for upcast, vae in ((True, single), (False, half)):
-        change_json(copied / "vae/config.json", force_upcast=upcast)
-        checkpoint = inspect(copied)
-        assert precisions(checkpoint, torch.device("cuda:0")) == (half, vae)
-        assert precisions(checkpoint, torch.device("cpu")) == (single, single)
 
 
 def test_an_unknown_device_is_named() -> None:

@@ -133,7 +133,7 @@ def test_a_gpu_pool_is_placed_and_leaves_in_peace(objects: dict[str, list[dict[s
     assert worker["resources"]["limits"] == {"memory": "48Gi", "nvidia.com/gpu": 1}
     assert worker["image"] == "synerdiff-worker-cuda:0.1.0"
     assert float(env["SYNERDIFF_GRACE_S"]) == 540 < spec["terminationGracePeriodSeconds"]
-    assert (env["SYNERDIFF_MODEL"], env["SYNERDIFF_DEVICE"]) == ("sdxl", "cuda")
+    assert (env["SYNERDIFF_MODEL"], env["SYNERDIFF_DEVICE"], env["SYNERDIFF_DTYPE"]) == ("sdxl", "cuda", "auto")
     assert env["SYNERDIFF_MODEL_PATH"] == "stabilityai/stable-diffusion-xl-base-1.0"
     assert len(env["SYNERDIFF_MODEL_REVISION"]) == 40
     assert spec["runtimeClassName"] == "nvidia"

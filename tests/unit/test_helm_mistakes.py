@@ -48,6 +48,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"pools": [{**TRIAL, "autoscaling": {"min": 5, "max": 2}}], "keda": {"enabled": True}},
         ["pools[0] (a).autoscaling.min: 5 is more than max, which is 2"],
     ),
+    "half precision without a GPU": (
+        {"pools": [{**TRIAL, "dtype": "float16"}]},
+        ["pools[0] (a).dtype: float16 needs a GPU, and gpu.count is 0"],
+    ),
+    "an unknown precision": ({"pools": [{**TRIAL, "dtype": "fp8"}]}, ["/pools/0/dtype"]),
     "a model without weights": ({"pools": [SDXL]}, ["pools[0] (a).weights: empty", "'sdxl' is not the shipped model"]),
     "two kinds of weights": (
         {"pools": [{**SDXL, "weights": {"path": "/models/x", "hub": {"id": "o/m", "revision": REVISION}}}]},

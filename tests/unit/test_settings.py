@@ -18,6 +18,7 @@ from synerdiff.settings import Settings, load
         ("TENANT_WEIGHTS", '{"gold": NaN}', "SYNERDIFF_TENANT_WEIGHTS__GOLD: .*got nan"),
         ("LIMITS", "many", "SYNERDIFF_LIMITS: must be a JSON object; got 'many'"),
         ("TICK_S", "5", "SYNERDIFF_TICK_S: input should be less than or equal to 2; got '5'"),
+        ("DTYPE", "fp8", "SYNERDIFF_DTYPE: input should be 'auto', 'float32', 'float16' or 'bfloat16'; got 'fp8'"),
         ("PROGRESS_S", "-1", "SYNERDIFF_PROGRESS_S: input should be greater than or equal to 0; got '-1'"),
     ],
 )

@@ -132,13 +132,14 @@ def ready(index: int, rows: int, per_call: float, skipped: tuple[int, ...]) -> I
 
 def test_a_jobs_receipt_adds_up_its_images_and_each_image_stands_alone() -> None:
     job = Job(id="job", model="m", prompt="cat", width=8, height=8, steps=4, n=2, seed=40)
-    maker = Maker("w-1", "hash", {"torch": "2"})
+    maker = Maker("w-1", "hash", {"torch": "2"}, "bfloat16")
     images = [ready(0, 8, 4.0, ()), ready(1, 4, 7.0, (1, 3))]
     each = [image_receipt(job, image, maker) for image in images]
     assert (each[1].request["seed"], each[1].request["n"], each[1].skipped_steps) == (41, 1, [[1, 3]])
     whole = job_receipt(job, each)
     assert (whole.rows_run, whole.rows_skipped, whole.chunks) == (12, 2, 6)
     assert whole.rows_per_call == pytest.approx(5.0)
+    assert (each[0].dtype, whole.dtype) == ("bfloat16", "bfloat16")
     assert whole.skipped_steps == [[], [1, 3]]
     assert (whole.request["seed"], whole.request["n"], whole.worker) == (40, 2, "w-1")
     timings = job_timings(0.5, [image.timings for image in images], [0.1, 0.4], 2.0)

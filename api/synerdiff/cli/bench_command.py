@@ -35,6 +35,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, help="torch threads, the same for every policy; without: the machine's cores")
     ] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
     capacity: Annotated[int, typer.Option(min=1, help="images the engine holds at a time")] = 24,
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 3,
     closed: Annotated[bool, typer.Option("--closed", help="saturation: every job is there at the start")] = False,
@@ -55,7 +56,7 @@ def bench(
 
     names = suites.POLICIES if policies == "all" else tuple(name.strip() for name in policies.split(","))
     settings = suites.Settings(suites.check_policies(names), rounds, threads or cores(), capacity, closed)
-    suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, settings)
+    suite = prepare(trace, make, jobs, None if closed else rate, burst, seed, model, dtype, settings)
     document = run_with_progress(suite)
     if not write_json(document, json_file):
         out.print(report.markdown(document))

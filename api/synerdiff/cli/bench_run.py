@@ -26,6 +26,7 @@ def prepare(
     burst: float,
     seed: int,
     model: str | None,
+    dtype: str,
     settings: Settings,
 ) -> Suite:
     """Load model, trace and profile. Raises :class:`TraceError` naming the option or line that is wrong."""
@@ -34,7 +35,7 @@ def prepare(
     if (trace is None) == (make is None):
         raise TraceError("give either --trace FILE.jsonl or --make mixed|uniform|few", field="trace")
     path = Path(model).expanduser() if model else shipped_path()
-    loaded = load_model(path, name=path.name, threads=settings.threads)
+    loaded = load_model(path, name=path.name, threads=settings.threads, dtype=dtype)
     arrivals = _arrivals(trace, make, jobs, rate, burst, seed, loaded)
     first = arrivals[0].request
     with err.status("measuring the profile of this model on this machine (kept for the next time)"):

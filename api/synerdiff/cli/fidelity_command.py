@@ -30,6 +30,7 @@ def fidelity(
     samplers: Annotated[str, typer.Option(help="samplers, comma-separated")] = "ddim,euler,dpmpp_2m",
     seeds: Annotated[str, typer.Option(help="base seeds, comma-separated")] = "1000",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="torch threads; 0: as torch decides")] = 0,
     frontier: Annotated[
         bool,
@@ -52,7 +53,7 @@ def fidelity(
 
     settings = work.scenarios(samplers, steps, guidance, seeds)
     texts = work.read_prompts(prompts)
-    loaded, directory = work.load(model, device, threads)
+    loaded, directory = work.load(model, device, threads, dtype)
     if calibrate:
         err.print(f"calibration written to {work.calibrate(loaded, directory)}")
     document = work.study(loaded, texts, settings, frontier or plot is not None)

@@ -64,11 +64,11 @@ def read_prompts(path: Path | None) -> list[str]:
     return prompts
 
 
-def load(model: str | None, device: str, threads: int) -> tuple[LoadedModel, Path]:
+def load(model: str | None, device: str, threads: int, dtype: str = "auto") -> tuple[LoadedModel, Path]:
     """The model and its directory."""
     directory = shipped_path() if model is None else Path(model).expanduser()
     with err.status("loading the model"):
-        loaded = load_model(directory, name=directory.name, device=device, threads=threads)
+        loaded = load_model(directory, name=directory.name, device=device, threads=threads, dtype=dtype)
     loaded.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, equal up to rounding
     return loaded, directory
 

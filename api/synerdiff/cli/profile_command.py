@@ -28,6 +28,7 @@ def profile(
     width: Annotated[int | None, typer.Option(min=8, help="in pixels; without: the model's own")] = None,
     height: Annotated[int | None, typer.Option(min=8, help="in pixels; without: the model's own")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, float16 or bfloat16")] = None,
     max_rows: Annotated[int, typer.Option(min=1, help="largest UNet call to measure")] = 32,
     repeats: Annotated[int, typer.Option(min=1, help="interleaved rounds")] = 5,
     executor: Annotated[str | None, typer.Option(help="auto, serial, threads or streams")] = None,
@@ -56,8 +57,8 @@ def profile(
     from synerdiff.cli import profile_run
     from synerdiff.settings import load
 
-    given = {"model_path": model, "device": device, "executor": executor, "threads": threads, "unet_rows": unet_rows}
-    settings = load(given)
+    given = {"model_path": model, "device": device, "dtype": dtype, "executor": executor, "threads": threads}
+    settings = load({**given, "unet_rows": unet_rows})
     size = (width, height)
     found = profile_run.obtain(settings, size, max_rows=max_rows, repeats=repeats, fresh=fresh)
     if plot is not None:

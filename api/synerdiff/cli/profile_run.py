@@ -33,7 +33,11 @@ def obtain(
     """
     with err.status("loading the model"):
         model = load_model(
-            settings.model_path, name=settings.model, device=settings.device, revision=settings.model_revision
+            settings.model_path,
+            name=settings.model,
+            device=settings.device,
+            revision=settings.model_revision,
+            dtype=settings.dtype,
         )
     width, height = size[0] or model.entry.default_width, size[1] or model.entry.default_height
     _check_size(model, width, height)

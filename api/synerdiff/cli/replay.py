@@ -67,6 +67,16 @@ def replay(source: Path, out_dir: Path, image_format: str) -> dict[str, Any]:
     return {"id": receipt.job_id, "state": "succeeded", "images": refs, "files": files, "receipt": shown, "error": None}
 
 
+def _dtype(receipt: Receipt, settings: Settings) -> str:
+    """The receipt's precision, unless the settings ask for one; a CPU takes its own in place of float16."""
+    from synerdiff.engine.model import choose_device
+
+    if settings.dtype != "auto" or not receipt.dtype:
+        return settings.dtype
+    half_on_cpu = receipt.dtype == "float16" and choose_device(settings.device).type == "cpu"
+    return "auto" if half_on_cpu else receipt.dtype
+
+
 def _run(receipt: Receipt, settings: Settings) -> list[Any]:
     """Run the receipt's job alone in an engine of this process; its ``ImageReady`` events by index."""
     require("worker")
@@ -74,15 +84,25 @@ def _run(receipt: Receipt, settings: Settings) -> list[Any]:
     from synerdiff.engine.config import EngineConfig
     from synerdiff.engine.engine import Engine
     from synerdiff.engine.model import load_model
+    from synerdiff.engine.precision import dtype_name
     from synerdiff.engine.types import ImageReady, JobFailed, Request
 
     model = load_model(
-        settings.model_path, name=settings.model, device=settings.device, revision=settings.model_revision
+        settings.model_path,
+        name=settings.model,
+        device=settings.device,
+        revision=settings.model_revision,
+        dtype=_dtype(receipt, settings),
     )
     if receipt.model_hash and receipt.model_hash != model.model_hash:
         raise ModelError(
             f"the receipt was made with model {receipt.model} ({receipt.model_hash[:12]}) and this machine's model"
             f" is {model.name} ({model.model_hash[:12]}); set SYNERDIFF_MODEL_PATH to the receipt's"
+        )
+    if receipt.dtype and receipt.dtype != dtype_name(model.dtype):
+        err.print(
+            f"the receipt's images were made in {receipt.dtype} and these are made in {dtype_name(model.dtype)}:"
+            " close, but not the same pixels"
         )
     engine = Engine(model, EngineConfig())
     fields: dict[str, Any] = {field: receipt.request[field] for field in FIELDS}

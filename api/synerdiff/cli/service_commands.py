@@ -62,6 +62,7 @@ def worker(
         str | None, typer.Option(help="directory or hub id of the weights \\[SYNERDIFF_MODEL_PATH]")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N \\[SYNERDIFF_DEVICE]")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, float16 or bfloat16 \\[SYNERDIFF_DTYPE]")] = None,
     capacity: Annotated[int | None, typer.Option(help="jobs held at a time \\[SYNERDIFF_CAPACITY]")] = None,
     threads: Annotated[int | None, typer.Option(help="torch threads, 0 chooses \\[SYNERDIFF_THREADS]")] = None,
 ) -> None:
@@ -72,8 +73,8 @@ def worker(
     from synerdiff.settings import load
     from synerdiff.workers.main import run_worker
 
-    options = {"model": model, "model_path": model_path, "device": device, "capacity": capacity, "threads": threads}
-    raise typer.Exit(run_worker(load(options)))
+    options = {"model": model, "model_path": model_path, "device": device, "dtype": dtype}
+    raise typer.Exit(run_worker(load({**options, "capacity": capacity, "threads": threads})))
 
 
 def scheduler() -> None:

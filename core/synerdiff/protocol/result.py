@@ -60,7 +60,8 @@ class Receipt(BaseModel):
     ``rows_run`` and ``rows_skipped`` count UNet rows of all images; ``rows_per_call`` is the mean number of
     rows in the UNet calls the job took part in; ``skipped_steps[i]`` lists the denoising steps (from 0) at
     which image ``i`` reused its guidance difference; ``text_chunks`` is how many lengths of the text encoder the
-    prompts were encoded in (1: they fitted); ``request`` holds the fields that decide the pixels.
+    prompts were encoded in (1: they fitted); ``dtype`` is the precision they were made in, such as ``bfloat16``;
+    ``request`` holds the fields that decide the pixels.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -70,6 +71,7 @@ class Receipt(BaseModel):
     model: str = ""
     model_hash: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
+    dtype: str = ""
     sampler: str = ""
     steps: int = 0
     rows_run: int = 0

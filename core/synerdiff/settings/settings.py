@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     )
     model_revision: str | None = Field(default=None, description="full commit hash of a hub id")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="precision of UNet and text encoders; auto: float32 on a CPU, float16 on a GPU. bfloat16 pays on "
+        "CPUs with instructions for it (AMX, AVX512-BF16); images differ a little from float32's",
+    )
     threads: int = Field(default=0, ge=0, description="torch threads of an engine; 0 chooses")
     executor: Literal["auto", "serial", "threads", "streams"] = Field(default="auto", description="how a slot runs")
     unet_rows: Literal["any", "padded", "compiled"] = Field(

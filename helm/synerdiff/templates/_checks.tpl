@@ -52,6 +52,9 @@ called like the sentence ends it. */ -}}
 {{- if and (eq $pool.cache.type "hostPath") (not $pool.cache.path) -}}
 {{- include "synerdiff.mistake" (printf "%s.cache.path: empty, but cache.type is hostPath; give the directory on the node" $.at) -}}
 {{- end -}}
+{{- if and (eq (int $pool.gpu.count) 0) (eq ($pool.dtype | default "auto") "float16") -}}
+{{- include "synerdiff.mistake" (printf "%s.dtype: float16 needs a GPU, and gpu.count is 0; use auto, float32 or bfloat16" $.at) -}}
+{{- end -}}
 {{- $most := int $pool.replicas -}}
 {{- with $pool.autoscaling }}{{ $most = int .max }}{{ end -}}
 {{- if and (eq $pool.cache.type "pvc") (ne $pool.cache.accessMode "ReadWriteMany") (gt $most 1) -}}

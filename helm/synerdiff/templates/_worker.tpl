@@ -28,6 +28,8 @@
 {{- end }}
 - name: SYNERDIFF_DEVICE
   value: {{ ternary "cuda" "cpu" (gt (int $pool.gpu.count) 0) }}
+- name: SYNERDIFF_DTYPE
+  value: {{ $pool.dtype | default "auto" | quote }}
 - name: SYNERDIFF_CAPACITY
   value: {{ $pool.capacity | int | quote }}
 - name: SYNERDIFF_GRACE_S

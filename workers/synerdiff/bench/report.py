@@ -15,6 +15,8 @@ from synerdiff.engine.metrics import ssim
 from synerdiff.engine.types import Pixels
 
 FLOORS = {"balanced": (0.98, 0.93), "fast": (0.95, 0.85)}
+EXACT_FLOORS = {"bfloat16": (0.998, 0.995)}
+"""By precision, for in bfloat16 neighbours in a batch change an image by more."""
 EXACT_FLOOR = (0.999, 0.999)
 
 
@@ -41,10 +43,10 @@ def _unit(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].double() / 255
 
 
-def figures(runs: Sequence[Run], ceilings: Sequence[float], reference: Run, quality: str) -> dict[str, Any]:
+def figures(runs: Sequence[Run], ceilings: Sequence[float], reference: Run, quality: str, dtype: str) -> dict[str, Any]:
     """One policy's figures over its rounds: medians of the rounds' rates, latencies of all rounds together."""
     score = fidelity(runs[-1], reference)
-    mean_floor, worst_floor = FLOORS.get(quality, EXACT_FLOOR)
+    mean_floor, worst_floor = FLOORS.get(quality, EXACT_FLOORS.get(dtype, EXACT_FLOOR))
     images = runs[0].images
     return {
         "policy": runs[0].policy,

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 
 from synerdiff.bench import report
 from synerdiff.bench.ceiling import Ceiling
@@ -30,6 +29,7 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.denoise import own_shape
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.precision import dtype_name
 from synerdiff.engine.profiler import apply_setup, setup_of
 from synerdiff.policy.plan import PlanView, default_plan
 from synerdiff.policy.planner import Planner
@@ -81,7 +81,7 @@ class Suite:
         self.settings = settings
         self.planner = Planner()
         self.trace = [replace(item, at=0.0) for item in trace] if settings.closed else list(trace)
-        self.pipeline = Pipeline(_pipeline(model, path))
+        self.pipeline = Pipeline(model, path)
         self.pipeline.generate([replace(trace[0].request, steps=2)])
         self.batching = Batching()
         self.batch_times: dict[int, BatchTime] = {}
@@ -143,7 +143,9 @@ class Suite:
         progress("done", total, total)
         reference = runs["diffusers"][-1]
         found = [
-            report.figures(runs[n], ceilings[n], reference, _quality(n)) | {"pace_s": median(paces[n])} for n in runs
+            report.figures(runs[n], ceilings[n], reference, _quality(n), dtype_name(self.model.dtype))
+            | {"pace_s": median(paces[n])}
+            for n in runs
         ]
         return self._document(found)
 
@@ -152,6 +154,7 @@ class Suite:
             "machine": machine(),
             "model": self.model.name,
             "model_hash": self.model.model_hash,
+            "dtype": dtype_name(self.model.dtype),
             "threads": self.settings.threads,
             "closed": self.settings.closed,
             "rounds": self.settings.rounds,
@@ -192,19 +195,6 @@ def _shape(variant: Variant, cap: int, view: PlanView) -> PlanView:
     if not variant.chunked:
         view = without_chunks(view)
     return view if variant.steered else with_threshold(view, cap // 2)
-
-
-def _pipeline(model: LoadedModel, path: Path) -> Any:
-    """The plain pipeline over the engine's own modules."""
-    return StableDiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-        path,
-        unet=model.unet,
-        vae=model.vae,
-        text_encoder=model.text_encoders[0],
-        tokenizer=model.tokenizers[0],
-        safety_checker=None,
-        requires_safety_checker=False,
-    )
 
 
 def _context(pipeline: Pipeline) -> tuple[int, int]:

@@ -130,9 +130,9 @@ class Batch:
         return latents
 
     def _draw(self, members: Sequence[Sample]) -> Tensor:
-        """Fresh noise, each row from the sample's own generator on the CPU, in the model's dtype as the pipeline."""
+        """Fresh noise, each row from the sample's own generator on the CPU, in the model's ``noise_dtype``."""
         shape = self.latents.shape[1:]
-        drawn = [torch.randn(shape, generator=sample.generator, dtype=self._model.dtype) for sample in members]
+        drawn = [torch.randn(shape, generator=sample.generator, dtype=self._model.noise_dtype) for sample in members]
         return to_device(torch.stack(drawn).float(), self._device)
 
 

@@ -154,14 +154,14 @@ class LeanUpsample(nn.Module):
 
 def _doubling(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     """The transposed convolution that does what doubling and then ``conv`` do."""
-    weight = conv.weight.detach().transpose(0, 1)
+    weight = conv.weight.detach().transpose(0, 1).float()  # sums of taps are rounded once
     into, out = weight.shape[:2]
     kernel = weight.new_zeros(into, out, 4, 4)
     for row in range(2):  # where the tap's pixel lies in the block of four that an input pixel becomes
         for column in range(2):
             kernel[:, :, row : row + 3, column : column + 3] += weight.flip(2, 3)
     doubling = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1, bias=conv.bias is not None)
-    doubling.weight.data = kernel.contiguous(memory_format=torch.channels_last)
+    doubling.weight.data = kernel.to(conv.weight.dtype).contiguous(memory_format=torch.channels_last)
     if conv.bias is not None:
         doubling.bias.data = conv.bias.detach().clone()  # type: ignore[union-attr]
     return doubling.requires_grad_(False)

@@ -34,7 +34,7 @@ def walkable(unet: Any) -> bool:
 
 def walk(unet: Any, x: Tensor, timesteps: Tensor, text: Any) -> Tensor:
     """Rows ``[R, C, h, w]`` at ``timesteps`` ``[R]`` through a UNet whose blocks are lean."""
-    biases = unet.time_embedding(unet.time_proj(timesteps))
+    biases = unet.time_embedding(unet.time_proj(timesteps).to(x.dtype))
     x = unet.conv_in(x)
     kept = [x]
     for block in unet.down_blocks:

@@ -18,6 +18,7 @@ from synerdiff.engine.components import load_component, load_tokenizer
 from synerdiff.engine.decode.kernels import PLAIN, Kernels, PackedKernels
 from synerdiff.engine.lean import lean
 from synerdiff.engine.packing import packable, packed
+from synerdiff.engine.precision import choose_dtype, vae_dtype
 from synerdiff.engine.schedule import Tables
 from synerdiff.protocol import ModelEntry
 from synerdiff.protocol.errors import ModelError
@@ -30,7 +31,7 @@ class LoadedModel:
     """One model on one device, ready for the engine.
 
     ``family`` is ``sd1``, ``sd2``, ``sdxl`` or ``lcm``. ``dtype`` is what the UNet and text encoders run in;
-    the VAE runs in ``vae_dtype``, which is float32 for a VAE that asks for it (``force_upcast``).
+    the VAE runs in ``vae_dtype``, which is float32 for a VAE that asks for it (``force_upcast``) and on a CPU.
     ``text_encoders`` and ``tokenizers`` are in the order in which their embeddings are joined.
     ``guidance_width`` is the width of a distilled model's guidance embedding, None where guidance is two rows.
     ``calibration`` says how far its guidance may be skipped.
@@ -57,6 +58,11 @@ class LoadedModel:
     _packed_unet: nn.Module | None = field(default=None, init=False, repr=False)
     _packed_kernels: PackedKernels = field(default_factory=PackedKernels, init=False, repr=False)
     _packs_vae: bool = field(default=False, init=False, repr=False)
+
+    @property
+    def noise_dtype(self) -> torch.dtype:
+        """What noise is drawn in: float16 where that is the model's, as the pipeline does it, float32 elsewhere."""
+        return self.dtype if self.dtype == torch.float16 else torch.float32
 
     def laid_out(self) -> None:
         """Take note of the memory format: in channels-last on the CPU the engine runs UNet and decodes packed."""
@@ -99,12 +105,6 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def precisions(checkpoint: Checkpoint, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """Single precision on a CPU, half on a GPU; then the VAE's, which is single where its config asks for that."""
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    return dtype, torch.float32 if checkpoint.configs["vae"].get("force_upcast") else dtype
-
-
 def _schedule_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The scheduler config with the changes that ``StableDiffusionPipeline`` makes to it without a word."""
     config = checkpoint.configs["scheduler"]
@@ -142,18 +142,21 @@ def load_model(
     revision: str | None = None,
     threads: int = 0,
     expected_hash: str | None = None,
+    dtype: str = "auto",
 ) -> LoadedModel:
     """Load a checkpoint: a local directory, a hub id with its pinned ``revision``, or None for the shipped one.
 
-    Everything is float32 on the CPU and float16 on CUDA, where the VAE stays in float32 if its config asks
-    for that. ``expected_hash`` refuses weights that have another hash. ``threads`` > 0 sets torch's threads for the
-    calling thread. Raises :class:`ModelError` with a sentence that names the file and what is wrong with it.
+    ``dtype`` is ``auto`` (float32 on a CPU, float16 on CUDA), ``float32``, ``float16`` or ``bfloat16``; the VAE is in
+    float32 on a CPU, and where its config asks for that. ``expected_hash`` refuses weights that have another hash.
+    ``threads`` > 0 sets torch's threads for the calling thread. Raises :class:`ModelError` with a sentence that names
+    the file and what is wrong with it.
     """
     target = choose_device(device)
+    precision = choose_dtype(dtype, target)
     if threads > 0:
         torch.set_num_threads(threads)
     checkpoint = inspect(resolve(path, revision))
-    dtype, vae_dtype = precisions(checkpoint, target)
+    decodes = vae_dtype(precision, target, upcast=bool(checkpoint.configs["vae"].get("force_upcast")))
     encoders = [part for part in ("text_encoder", "text_encoder_2") if part in checkpoint.configs]
     model_hash = checkpoint.hash()
     if expected_hash and model_hash != expected_hash.lower():
@@ -161,9 +164,9 @@ def load_model(
     return LoadedModel(
         name=name,
         family=checkpoint.family,
-        unet=load_component(checkpoint, "unet", target, dtype),
-        vae=load_component(checkpoint, "vae", target, vae_dtype),
-        text_encoders=tuple(load_component(checkpoint, part, target, dtype) for part in encoders),
+        unet=load_component(checkpoint, "unet", target, precision),
+        vae=load_component(checkpoint, "vae", target, decodes),
+        text_encoders=tuple(load_component(checkpoint, part, target, precision) for part in encoders),
         tokenizers=tuple(
             load_tokenizer(
                 checkpoint.path / part.replace("text_encoder", "tokenizer"),
@@ -175,8 +178,8 @@ def load_model(
         entry=checkpoint.entry(name, model_hash),
         model_hash=model_hash,
         device=target,
-        dtype=dtype,
-        vae_dtype=vae_dtype,
+        dtype=precision,
+        vae_dtype=decodes,
         calibration=load_calibration(checkpoint.path, model_hash),
         latent_channels=checkpoint.configs["unet"].get("in_channels", 4),
         guidance_width=checkpoint.configs["unet"].get("time_cond_proj_dim"),

@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from synerdiff.engine.precision import onednn_takes_bfloat16
+
 MAX_PARAMETERS = 200_000_000
 """Packed weights are held beside the plain ones, so models that are big for a CPU go without."""
 
@@ -92,15 +94,20 @@ def packed_layer(layer: nn.Module, *, loose: bool) -> Packed:
 
 
 def packable(unet: nn.Module) -> bool:
-    """Whether packing keeps the results: float32 on the CPU, in channels-last, through oneDNN."""
+    """Whether packing keeps the results: float32 or bfloat16 on the CPU, in channels-last, through oneDNN."""
     kernels = [module.weight for module in unet.modules() if worth_packing(module)]
     first = next(unet.parameters(), None)
-    if first is None or first.device.type != "cpu" or first.dtype != torch.float32 or not kernels:
-        return False
-    if not torch.backends.mkldnn.is_available():
+    if first is None or first.device.type != "cpu" or not kernels or not _taken(first.dtype):
         return False
     last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)
     return last and sum(parameter.numel() for parameter in unet.parameters()) <= MAX_PARAMETERS
+
+
+def _taken(dtype: torch.dtype) -> bool:
+    """Whether oneDNN runs convolutions of this kind here."""
+    if dtype == torch.bfloat16:
+        return onednn_takes_bfloat16()
+    return dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
 def packed(unet: nn.Module, *, loose: str | None = None) -> nn.Module:

@@ -88,10 +88,10 @@ class Sample:
 def initial_latents(request: Request, index: int, table: Table, model: LoadedModel) -> tuple[torch.Generator, Tensor]:
     """The generator of image ``index`` and its first latents ``[C, h, w]``, drawn as the pipeline draws them.
 
-    The generator is the CPU's whatever the device, and draws in the model's dtype, as the pipeline's does.
+    The generator is the CPU's whatever the device, and draws in its ``noise_dtype``.
     """
     generator = torch.Generator("cpu").manual_seed(request.seed + index)
     scale = model.entry.latent_multiple
     size = (1, model.latent_channels, request.height // scale, request.width // scale)
-    noise = torch.randn(size, generator=generator, dtype=model.dtype)
+    noise = torch.randn(size, generator=generator, dtype=model.noise_dtype)
     return generator, (noise.float() * table.init_sigma).to(model.device)[0]

@@ -11,6 +11,7 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.denoise import fixed_rows
 from synerdiff.engine.engine import Engine
 from synerdiff.engine.model import LoadedModel, load_model
+from synerdiff.engine.precision import dtype_name
 from synerdiff.engine.profiler import Served, apply_setup, check_profile, device_label, serving_profile, setup_of
 from synerdiff.engine.types import Event, JobFailed, Parted, Request
 from synerdiff.policy import Profile, default_plan, parse_profile, plan_view, profile_document
@@ -166,6 +167,7 @@ def build(spec: EngineSpec) -> ServedEngine:
         spec.model_path,
         name=spec.model,
         device=spec.device,
+        dtype=spec.dtype,
         revision=spec.model_revision,
         threads=spec.threads,
         expected_hash=spec.model_hash,
@@ -178,5 +180,11 @@ def build(spec: EngineSpec) -> ServedEngine:
     engine.set_plan(default_plan(min(spec.capacity, batch_cap(CostModel(profile))) if profile else spec.capacity))
     if profile is not None:
         engine.predict_by(profile)
-    ready = Ready(model.entry, device_label(model.device), profiled(profile) if profile else None, _versions(spec))
+    ready = Ready(
+        model.entry,
+        device_label(model.device),
+        profiled(profile) if profile else None,
+        _versions(spec),
+        dtype_name(model.dtype),
+    )
     return ServedEngine(engine, ready, Leisure(model, served), engine_config(spec, None))

@@ -20,6 +20,7 @@ class EngineSpec:
     model_path: str | None = None
     model_revision: str | None = None
     device: str = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: int = 0
     executor: Literal["auto", "serial", "threads", "streams"] = "auto"
     capacity: int = 16
@@ -48,12 +49,14 @@ class Profiled:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine process is loaded and has made its first image. ``profile`` is None where none could be measured."""
+    """The engine process is loaded and has made its first image. ``profile`` is None where none could be measured,
+    ``dtype`` the precision that the model runs in."""
 
     entry: ModelEntry
     device: str
     profile: Profiled | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Maker:
     worker: str
     model_hash: str
     versions: dict[str, str]
+    dtype: str = ""
 
 
 def image_receipt(job: Job, image: ImageReady, maker: Maker) -> Receipt:
@@ -41,6 +42,7 @@ def image_receipt(job: Job, image: ImageReady, maker: Maker) -> Receipt:
         model=job.model,
         model_hash=maker.model_hash,
         versions=maker.versions,
+        dtype=maker.dtype,
         sampler=job.sampler,
         steps=job.steps,
         rows_run=made.rows_run,

@@ -52,6 +52,7 @@ def engine_spec(settings: Settings) -> EngineSpec:
         model_path=settings.model_path,
         model_revision=settings.model_revision,
         device=settings.device,
+        dtype=settings.dtype,
         threads=settings.threads,
         executor=settings.executor,
         capacity=settings.capacity,
@@ -186,7 +187,7 @@ class GpuWorker:
 
     def _start(self) -> None:
         ready = self._bridge.start()
-        self._uploads.maker = Maker(self.name, ready.entry.model_hash, ready.versions)
+        self._uploads.maker = Maker(self.name, ready.entry.model_hash, ready.versions, ready.dtype)
         self._runner = Runner(
             Serving(
                 self.name,

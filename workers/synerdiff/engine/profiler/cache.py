@@ -10,10 +10,11 @@ from pathlib import Path
 
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.precision import dtype_name
 from synerdiff.policy.errors import PolicyError
 from synerdiff.policy.profile import Profile, parse_profile, profile_document
 
-from .device import device_label, dtype_name
+from .device import device_label
 from .sizes import config_at, setting_name
 
 
@@ -38,7 +39,7 @@ def cache_key(
         "model": model.name,
         "model_hash": model.model_hash,
         "size": [width, height],
-        "dtype": [dtype_name(model), str(model.vae_dtype)],
+        "dtype": [dtype_name(model.dtype), str(model.vae_dtype)],
         "device": device_label(model.device),
         "software": software(),
         "asked": [executor, threads, max_rows, *([] if unet_rows == "any" else [unet_rows])],

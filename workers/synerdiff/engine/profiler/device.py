@@ -9,6 +9,7 @@ import torch
 
 from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.precision import dtype_name
 from synerdiff.policy.profile import Profile
 from synerdiff.protocol.errors import PlanError
 
@@ -30,11 +31,6 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def dtype_name(model: LoadedModel) -> str:
-    """The UNet's dtype, such as ``float32``."""
-    return str(model.dtype).removeprefix("torch.")
-
-
 def check_profile(profile: Profile, model: LoadedModel, config: EngineConfig) -> None:
     """Refuse a profile of another model, device or dtype, or of UNet calls that ``config`` does not make.
 
@@ -44,7 +40,7 @@ def check_profile(profile: Profile, model: LoadedModel, config: EngineConfig) ->
     here = {
         "model_hash": model.model_hash,
         "device": device_label(model.device),
-        "dtype": dtype_name(model),
+        "dtype": dtype_name(model.dtype),
         "unet_rows": setting_name(config_at(config, model, profile.width, profile.height)),
     }
     for name, value in here.items():

@@ -14,12 +14,13 @@ from synerdiff.engine.config import EngineConfig
 from synerdiff.engine.decode import GRANULARITIES
 from synerdiff.engine.memory import is_out_of_memory
 from synerdiff.engine.model import LoadedModel
+from synerdiff.engine.precision import dtype_name
 from synerdiff.policy.profile import Granularity, Profile
 from synerdiff.protocol.errors import ModelError
 
 from .cache import cache_key, load_cached, profile_path, software, store
 from .contention import WORTH, beside_name, make_beside, measure_pairs, saved
-from .device import device_label, dtype_name
+from .device import device_label
 from .overhead import measure_overheads
 from .rounds import Progress, Samples, Stage, Task, finish, rounds, silent
 from .setup import Setup, apply_setup, choose_setup
@@ -100,7 +101,7 @@ def measuring(model: LoadedModel, width: int, height: int, effort: Effort) -> Me
     profile = Profile(
         model=model.name,
         device=device_label(model.device),
-        dtype=dtype_name(model),
+        dtype=dtype_name(model.dtype),
         width=width,
         height=height,
         rows=sizes,
