@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.policy
+from benchmarks.policy.bursts import bursts_table
 from benchmarks.policy.oracle import oracle_table
 from benchmarks.policy.placing import contention_table, rules_table, wrong_profile_table
 from benchmarks.policy.serving import cap_table, planning_table, policies_table
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11, help="seed of the arrivals")
     parser.add_argument("--json", type=Path, help="write the tables here")
     parser.add_argument("--profiles", default=",".join(PROFILES))
+    parser.add_argument("--only", help="tables whose title begins so")
     options = parser.parse_args()
     study, names = Study(options.jobs, options.seed), options.profiles.split(",")
     parts: dict[str, Any] = {
@@ -44,8 +46,11 @@ def main() -> None:
         parts[f"Contention, relative to 'alone', {name}"] = lambda name=name: contention_table(study, name)
         parts[f"A wrong profile, relative to a right one, {name}"] = lambda name=name: wrong_profile_table(study, name)
     parts[f"Batch cap, {names[0]}"] = lambda: cap_table(study, names[0])
+    parts["Bursts, draw by draw"] = lambda: bursts_table(study, names)
     found = {}
     for title, make in parts.items():
+        if not title.startswith(options.only or ""):
+            continue
         found[title] = make()
         print(f"\n### {title}\n\n{markdown(found[title])}", flush=True)
     if options.json:

@@ -14,10 +14,10 @@ Table = list[list[str]]
 class Study:
     """One planner, one number of jobs a point and one seed of arrivals, for all tables."""
 
-    def __init__(self, jobs: int, seed: int) -> None:
+    def __init__(self, jobs: int, seed: int, planner: Planner | None = None) -> None:
         self.jobs = jobs
         self.seed = seed
-        self.planner = Planner()
+        self.planner = planner or Planner()
 
     def mix(self, profile: Profile) -> Mix:
         return Mix((profile.steps,), guidance_scale=5.0 if profile.rows_per_sample == 2 else 1.0)
