@@ -1,6 +1,6 @@
 """Run an older commit of this repository beside the present one, on one Redis and one S3, as an upgrade does.
 
-python -m tools.upgrade_check --from REV [--fixtures DIR] [--keep DIR] [--only mixes,watchers,handover]
+python -m tools.upgrade_check --from REV [--fixtures DIR] [--keep DIR] [--cache DIR] [--only mixes,watchers,handover]
 
 ``git archive REV`` goes into a temporary directory; its packages run with this interpreter, first on ``PYTHONPATH``.
 Then, with real services (embedded Redis and S3, the shipped model on the CPU), every mix of older and present scheduler
@@ -281,6 +281,7 @@ def main() -> int:
     parser.add_argument("--from", dest="revision", required=True, help="the older commit")
     parser.add_argument("--fixtures", type=Path, help="directory in which to keep what the older code wrote")
     parser.add_argument("--keep", type=Path, help="directory for logs, kept")
+    parser.add_argument("--cache", type=Path, help="where workers find profiles; else each starts with a quick one")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     options = parser.parse_args()
     parts = options.only.split(",")
@@ -295,7 +296,7 @@ def main() -> int:
         server.start()
         s3 = EmbeddedS3(base / "s3", ("check", "check-secret"), bucket="images").start()
         try:
-            shared = environment(server.url, s3, base / "cache")
+            shared = environment(server.url, s3, options.cache or base / "cache")
             old, new = Version("older", base / "old", shared), Version("present", ROOT, {**shared, **PRESENT})
             check = Check(server.url, logs, old, new)
             print(f"older: {commit}, {old.run(WHERE)}; present: {new.run(WHERE)}", flush=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synerdiff.policy import PolicyError, Profile, parse_profile, profile_document
+from synerdiff.policy import PolicyError, Profile, parse_profile, planning_document, profile_document
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.cost import CostModel
 from synerdiff.policy.shipped import shipped_names, shipped_profile
@@ -31,6 +31,10 @@ def test_what_older_schedulers_do_not_know_is_only_written_where_it_says_somethi
     assert not {"exact_s", "unet_rows"} & set(PLAIN)
     dearer = replace(SDXL, exact_s=(0.2, 0.3))
     assert parse_profile(profile_document(dearer)) == dearer
+    assert planning_document(dearer) == profile_document(SDXL)
+    padded = replace(dearer, unet_rows="padded up to 32")
+    assert parse_profile(planning_document(padded)) == replace(padded, exact_s=())
+    assert padded.profile_id != SDXL.profile_id
 
 
 def test_the_id_depends_on_the_place_and_not_on_the_figures() -> None:

@@ -16,7 +16,7 @@ from synerdiff.engine.profiler import plot_profile, profile_of
 from synerdiff.ledger import Ledger
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.cost import CostModel
-from synerdiff.policy.profile import Profile, profile_document
+from synerdiff.policy.profile import Profile, planning_document, profile_document
 from synerdiff.protocol import pool_of
 from synerdiff.protocol.errors import FieldError, InvalidJob, LedgerUnavailable, SettingsError
 from synerdiff.settings import Settings
@@ -90,7 +90,7 @@ def fleet_found(settings: Settings) -> bool:
 def publish(profile: Profile, settings: Settings) -> None:
     """Write the profile to Redis. Raises :class:`LedgerUnavailable` if it cannot be reached."""
     ledger = Ledger.connect(settings.redis_url)
-    ledger.put_profile(profile.profile_id, profile_document(profile))
+    ledger.put_profile(profile.profile_id, planning_document(profile))
 
 
 def row_cap(profile: Profile) -> int:

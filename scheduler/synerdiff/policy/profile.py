@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from synerdiff.policy import fields as read
@@ -166,8 +166,14 @@ def profile_document(profile: Profile) -> str:
     plain = asdict(profile) | {"format": FORMAT}
     for name in ("exact_s", "unet_rows"):
         if plain[name] in ((), "any"):
-            del plain[name]  # which older schedulers do not know
+            del plain[name]  # which older versions do not know
     return json.dumps(plain, sort_keys=True)
+
+
+def planning_document(profile: Profile) -> str:
+    """The profile as schedulers are told it: without ``exact_s``, which only the simulator goes by, and for which older
+    schedulers would refuse it."""
+    return profile_document(replace(profile, exact_s=()))
 
 
 def parse_profile(document: str | bytes) -> Profile:

@@ -14,7 +14,7 @@ from synerdiff.engine.model import LoadedModel, load_model
 from synerdiff.engine.precision import dtype_name
 from synerdiff.engine.profiler import Served, apply_setup, check_profile, device_label, serving_profile, setup_of
 from synerdiff.engine.types import Event, JobFailed, Parted, Request
-from synerdiff.policy import Profile, default_plan, parse_profile, plan_view, profile_document
+from synerdiff.policy import Profile, default_plan, parse_profile, plan_view, planning_document
 from synerdiff.policy.batch import batch_cap
 from synerdiff.policy.cost import CostModel
 from synerdiff.protocol.errors import ModelError, SynerDiffError
@@ -88,8 +88,8 @@ class ServedEngine:
 
 
 def profiled(profile: Profile) -> Profiled:
-    """A profile as it crosses the pipe."""
-    return Profiled(profile.profile_id, profile_document(profile))
+    """A profile as it crosses the pipe, to be published."""
+    return Profiled(profile.profile_id, planning_document(profile))
 
 
 def _versions(spec: EngineSpec) -> dict[str, str]:
