@@ -27,6 +27,7 @@ from synerdiff.bench.suite import POLICIES, Settings, Suite
 from synerdiff.bench.variants import ABLATION
 from synerdiff.bench.workload import load_trace, make_trace, write_trace
 from synerdiff.engine.model import LoadedModel, load_model, shipped_path
+from synerdiff.engine.precision import has_bfloat16
 from synerdiff.engine.profiler import profile_of
 from synerdiff.policy.profile import Profile, parse_profile, profile_document
 from synerdiff.protocol import Limits
@@ -44,7 +45,7 @@ class Section:
     """One run: ``load`` is the arrival rate as a share of static's capacity (None: saturation), ``jobs`` at scale 1.
 
     ``once`` are policies that run in the first round alone: there ``diffusers`` gives little but the images that the
-    others are compared with.
+    others are compared with. ``dtype`` is the precision of all its policies.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Section:
     burst: float = 1.0
     rounds: int = 3
     once: tuple[str, ...] = ()
+    dtype: str = "auto"
 
 
 # A queue forms slowly: at 0.9 of the capacity it takes well over a hundred jobs to show.
@@ -64,6 +66,7 @@ SECTIONS = (
     Section("open-0.9", "mixed", OPEN, jobs=150, load=0.9, once=ONCE),
     Section("ablation", "mixed", ABLATED, jobs=48, once=ONCE),
     Section("few", "few", FEW, jobs=96),
+    Section("bfloat16", "mixed", OPEN, jobs=72, rounds=2, dtype="bfloat16"),
     Section("open-0.5", "mixed", OPEN, jobs=45, load=0.5, rounds=1),
     Section("open-0.7", "mixed", OPEN, jobs=65, load=0.7, rounds=1),
     Section("open-1.1", "mixed", OPEN, jobs=100, load=1.1, rounds=1),
@@ -73,16 +76,16 @@ SECTIONS = (
 
 
 class Bench:
-    """The model, its profile and the folder of one set of figures."""
+    """The model and its profile, in each precision, and the folder of one set of figures."""
 
     def __init__(self, out: Path, threads: int, scale: float, rounds: int | None) -> None:
         self.out, self.threads, self.scale, self.rounds = out, threads, scale, rounds
         self.begun = time.monotonic()
         out.mkdir(parents=True, exist_ok=True)
         self.path = shipped_path()
-        self.model: LoadedModel = load_model(self.path, threads=threads)
-        self.profile = self._profile("profile.json", "auto")
-        self._profile(BESIDE, "threads")
+        self._loaded: dict[str, tuple[LoadedModel, Profile]] = {}
+        model, _ = self.loaded("auto")
+        self._profile(model, BESIDE, "threads")
 
     @property
     def minutes(self) -> float:
@@ -98,16 +101,25 @@ class Bench:
         path = self.file(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
+    def loaded(self, dtype: str) -> tuple[LoadedModel, Profile]:
+        """The model in a precision, with its profile."""
+        if dtype not in self._loaded:
+            model = load_model(self.path, threads=self.threads, dtype=dtype)
+            name = "profile.json" if dtype == "auto" else f"profile-{dtype}.json"
+            self._loaded[dtype] = model, self._profile(model, name, "auto")
+        return self._loaded[dtype]
+
     def run(self, section: Section) -> None:
         """Measure one section and keep its figures."""
+        model, profile = self.loaded(section.dtype)
         rate = self._rate(section)
         jobs = max(6, round(section.jobs * self.scale))
         trace = self.out / f"{section.name}.trace.jsonl"
         write_trace(trace, make_trace(section.kind, jobs, rate=rate, seed=SEED, burst=section.burst))  # type: ignore[arg-type]
         rounds = self.rounds or section.rounds
         settings = Settings(section.policies, rounds, self.threads, closed=rate is None, once=section.once)
-        arrivals = load_trace(trace, limits=Limits(), entry=self.model.entry)
-        suite = Suite(self.model, self.path, self.profile, arrivals, settings)
+        arrivals = load_trace(trace, limits=Limits(), entry=model.entry)
+        suite = Suite(model, self.path, profile, arrivals, settings)
         document = suite.rounds(lambda name, done, total: print(f"  {self.minutes:5.1f} min  {done}/{total}  {name}"))
         document |= {"section": section.name, "kind": section.kind, "rate": rate, "load": section.load}
         document |= {"burst": section.burst, "load_after": os.getloadavg()[0], "minutes": self.minutes}
@@ -137,14 +149,14 @@ class Bench:
         static = next(item for item in mixed["policies"] if item["policy"] == "static")
         return float(section.load * static["images_per_s"])
 
-    def _profile(self, name: str, executor: str) -> Profile:
+    def _profile(self, model: LoadedModel, name: str, executor: str) -> Profile:
         kept = self.out / name
         if kept.exists():
             return parse_profile(kept.read_text(encoding="utf-8"))
-        entry = self.model.entry
+        entry = model.entry
         size = (entry.default_width, entry.default_height)
         cache = self.out / "cache"
-        profile = profile_of(self.model, *size, cache_dir=cache, executor=executor, threads=self.threads, repeats=4)
+        profile = profile_of(model, *size, cache_dir=cache, executor=executor, threads=self.threads, repeats=4)
         kept.write_text(profile_document(profile), encoding="utf-8")
         return profile
 
@@ -154,6 +166,9 @@ def measure(bench: Bench, sections: Sequence[Section], minutes: float, say: Call
     for section in sections:
         if bench.file(section.name).exists():
             say(f"{section.name}: there already")
+            continue
+        if section.dtype == "bfloat16" and not has_bfloat16():
+            say(f"{section.name}: left out, this CPU has no instructions for bfloat16")
             continue
         left, needed = minutes - bench.minutes, bench.expected_minutes(section)
         if section not in SECTIONS[:3] and needed > left:

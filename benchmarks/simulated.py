@@ -44,7 +44,7 @@ def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
     fit = _fit(profiles, found[FITTED_ON], _jobs(out, found[FITTED_ON]))
     rows = []
     for section, document in found.items():
-        if section.startswith("ablation"):
+        if section.startswith("ablation") or not fits(document, found[FITTED_ON]):
             continue
         jobs = _jobs(out, document)
         for item in document["policies"]:
@@ -54,6 +54,11 @@ def compare(out: Path, found: Mapping[str, Document]) -> list[Document]:
                 pairs = {which: (item["e2e_s"][which], simulated[which]) for which in ("mean", "p99")}
                 rows.append({"section": section, "policy": item["policy"], "fitted": section == FITTED_ON, **pairs})
     return rows
+
+
+def fits(document: Document, fitted: Document) -> bool:
+    """Whether a run has the precision that the profile and the fitted run have."""
+    return bool(document.get("dtype", "float32") == fitted.get("dtype", "float32"))
 
 
 def _jobs(out: Path, document: Document) -> list[SimJob]:

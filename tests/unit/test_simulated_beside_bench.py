@@ -75,6 +75,7 @@ def test_what_the_simulator_measured_is_what_it_predicts(tmp_path: Path) -> None
         "mixed": measured("mixed", written(tmp_path, "mixed", guided), 0.2, 0.25),
         "few": measured("few", written(tmp_path, "few", plain), 0.3, 0.15),
     }
+    found["bfloat16"] = {**found["mixed"], "section": "bfloat16", "dtype": "bfloat16"}
     rows = compare(tmp_path, found)
     assert [(row["section"], row["policy"], row["fitted"]) for row in rows] == [
         (section, policy, section == "mixed")
