@@ -62,7 +62,7 @@ class Section:
 # A queue forms slowly: at 0.9 of the capacity it takes well over a hundred jobs to show.
 SECTIONS = (
     Section("mixed", "mixed", jobs=72),
-    Section("uniform", "uniform", jobs=48),
+    Section("uniform", "uniform", jobs=48, rounds=5),
     Section("open-0.9", "mixed", OPEN, jobs=150, load=0.9, once=ONCE),
     Section("ablation", "mixed", ABLATED, jobs=48, once=ONCE),
     Section("few", "few", FEW, jobs=96),

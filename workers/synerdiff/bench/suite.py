@@ -130,8 +130,6 @@ class Suite:
         once = [name for name in runs if name in self.settings.once]
         total = self.settings.rounds * len(runs) - (self.settings.rounds - 1) * len(once)
         for number in range(self.settings.rounds):
-            kinds = (None, "exact", "fast")
-            bare = {kind: Ceiling(self.model, _context(self.pipeline), kind) for kind in kinds}
             for name in _turned(list(runs), number):
                 if number and name in once:
                     continue
@@ -139,7 +137,9 @@ class Suite:
                 before = self._pace.seconds()
                 runs[name].append(self.run(name))
                 paces[name].append((before + self._pace.seconds()) / 2)
-                ceilings[name].append(bare[_calls_of(name)].seconds(runs[name][-1]))
+                # Timed anew after each run, for the machine is not always alike.
+                bare = Ceiling(self.model, _context(self.pipeline), _calls_of(name))
+                ceilings[name].append(bare.seconds(runs[name][-1]))
         progress("done", total, total)
         reference = runs["diffusers"][-1]
         found = [
