@@ -16,6 +16,7 @@ from synerdiff.engine.calibration import Calibration, default_calibration, load_
 from synerdiff.engine.checkpoint import Checkpoint, inspect
 from synerdiff.engine.components import load_component, load_tokenizer
 from synerdiff.engine.decode.kernels import PLAIN, Kernels, PackedKernels
+from synerdiff.engine.kernel_cache import widen_kernel_cache
 from synerdiff.engine.lean import lean
 from synerdiff.engine.packing import packable, packed
 from synerdiff.engine.precision import choose_dtype, vae_dtype
@@ -153,6 +154,7 @@ def load_model(
     """
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
+    widen_kernel_cache()
     if threads > 0:
         torch.set_num_threads(threads)
     checkpoint = inspect(resolve(path, revision))
