@@ -7,6 +7,7 @@ same kernel runs on the same layout, so the results are equal bit for bit to the
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any, TypeGuard
 
 import torch
@@ -22,7 +23,7 @@ KEPT = 4
 ROWS = 8
 
 
-class Packed(nn.Module):
+class Packed(nn.Module, ABC):
     """A convolution with packed weights.
 
     A batch of one goes the plain way, where PyTorch takes another kernel, unless it is ``loose`` about the last bits.
@@ -48,11 +49,13 @@ class Packed(nn.Module):
             self._packed[x.shape[2:]] = weight = self._pack(self.plain.weight.detach(), like)
         return self._run(x, weight)
 
+    @abstractmethod
     def _pack(self, weight: Tensor, like: list[int]) -> Tensor:
-        raise NotImplementedError
+        """The weights as oneDNN wants them for inputs of the shape ``like``."""
 
+    @abstractmethod
     def _run(self, x: Tensor, weight: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The layer with packed weights."""
 
 
 class PackedConv2d(Packed):
